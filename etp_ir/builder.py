@@ -1,0 +1,133 @@
+"""Appending nodes to a program under construction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from .core import Input, Literal, Node, Operand, Output, Program, Role, Value, freeze
+from .errors import TypeRuleError, compose
+from .primitive import Primitive, as_tuple
+from .source import Source, user_source
+from .types import DType, F32, TensorType, type_of
+
+
+class Builder:
+    """Collects inputs and nodes, infers types, and closes into a `Program`.
+
+    Parameters
+    ----------
+    name
+        Name of the program.
+    share
+        Reuse an existing node instead of appending an equal one (value numbering).
+    float_dtype
+        Element type that captured floating-point constants and literals take.
+    track_source
+        Record the user's line on every node; otherwise the source set by `at` is used.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        share: bool = False,
+        float_dtype: DType = F32,
+        track_source: bool = False,
+    ) -> None:
+        self.name = name
+        self.inputs: list[Input] = []
+        self.nodes: list[Node] = []
+        self.bindings: dict[str, np.ndarray[Any, Any]] = {}
+        self.float_dtype = float_dtype
+        self._track = track_source
+        self._source: Source | None = None
+        self._seen: dict[Any, tuple[Value, ...]] | None = {} if share else None
+        self._constants: dict[int, tuple[Any, Value]] = {}
+
+    def input(self, name: str, type: TensorType, role: Role | str) -> Value:
+        """Append an input and return its value."""
+        value = Value(type, name)
+        self.inputs.append(Input(name, Role(role) if isinstance(role, str) else role, value))
+        return value
+
+    def constant(self, array: Any, hint: str = "c") -> Value:
+        """Return the value of a captured array, adding it as an input of role ``const``."""
+        if id(array) in self._constants:
+            return self._constants[id(array)][1]
+        data = np.asarray(array)
+        if type_of(data).dtype.is_float:
+            data = data.astype(self.float_dtype.numpy())
+        type = type_of(data)
+        data = data.astype(type.dtype.numpy(), copy=False)
+        taken = {port.name for port in self.inputs}
+        name, k = hint, 0
+        while name in taken:
+            k += 1
+            name = f"{hint}{k}"
+        value = self.input(name, type, "const")
+        self.bindings[name] = data
+        self._constants[id(array)] = (array, value)
+        return value
+
+    @contextmanager
+    def at(self, source: Source | None) -> Iterator[None]:
+        """Give nodes appended inside the block this source."""
+        before, self._source = self._source, source
+        try:
+            yield
+        finally:
+            self._source = before
+
+    def emit(
+        self, primitive: Primitive, inputs: Sequence[Operand], attrs: dict[str, Any], hint: str = ""
+    ) -> tuple[Value, ...]:
+        """Append a node and return its outputs.
+
+        Raises
+        ------
+        TypeRuleError
+            If the operands do not fit the primitive, with the user's line.
+        """
+        key = None
+        if self._seen is not None:
+            key = (primitive.name, tuple(x if isinstance(x, Value) else
+                   (repr(x.value), x.dtype.name) for x in inputs), freeze(attrs))  # fmt: skip
+            if key in self._seen:
+                return self._seen[key]
+        source = self._source or (user_source() if self._track else None)
+        try:
+            types = as_tuple(primitive.infer(*inputs, **attrs))
+        except TypeRuleError as error:
+            raise type(error)(located(str(error), primitive.name, inputs, source)) from None
+        outputs = tuple(Value(t, hint) for t in types)
+        self.nodes.append(Node(primitive, tuple(inputs), outputs, attrs, source))
+        if self._seen is not None:
+            self._seen[key] = outputs
+        return outputs
+
+    def forget(self, values: Collection[Value]) -> None:
+        """Stop reusing the nodes that define these values."""
+        if self._seen is not None:
+            gone = set(values)
+            self._seen = {k: v for k, v in self._seen.items() if not gone.intersection(v)}
+
+    def finish(self, outputs: Sequence[tuple[Operand, Role | str]]) -> Program:
+        """Close the program with the given outputs."""
+        ports = tuple(Output(v, Role(r) if isinstance(r, str) else r) for v, r in outputs)
+        return Program(self.name, tuple(self.inputs), tuple(self.nodes), ports)
+
+
+def located(what: str, primitive: str, inputs: Sequence[Operand], source: Source | None) -> str:
+    """Return an error text that also shows the operands and the user's line."""
+    shown = ", ".join(
+        (f"%{x.hint}: {x.type}" if x.hint else str(x.type)) if isinstance(x, Value) else repr(x.value)
+        for x in inputs
+    )
+    where = f"in `{primitive} {shown}`"
+    if source is not None:
+        where += f"\ntraced at {source}"
+    return compose(what, where=where)

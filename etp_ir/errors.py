@@ -1,0 +1,56 @@
+"""One hierarchy of errors; every message says what is wrong, where, and how to mend it."""
+
+from __future__ import annotations
+
+
+class ETPError(Exception):
+    """Base class of every error this library raises on purpose."""
+
+
+class IRError(ETPError):
+    """A program of the intermediate representation is wrong."""
+
+
+class TypeRuleError(IRError):
+    """An operation was given operands whose types or shapes do not fit."""
+
+
+class ShapeError(TypeRuleError):
+    """An array has the wrong shape."""
+
+
+class VerifyError(IRError):
+    """A program breaks an invariant of the IR."""
+
+
+class ParseError(IRError):
+    """Text is not a program."""
+
+
+class TraceError(IRError):
+    """A traced value was used in a way that only a concrete array allows."""
+
+
+class LoweringError(IRError):
+    """A backend cannot express an operation."""
+
+
+def compose(what: str, *, where: str = "", how: str = "") -> str:
+    """Return an error text of the three parts *what*, *where* and *how to mend it*."""
+    parts = [what]
+    if where:
+        parts.append("\n".join("  " + line for line in where.splitlines()))
+    if how:
+        parts.append(how)
+    return "\n".join(parts)
+
+
+def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
+    """Return ``"; did you mean 'x'?"`` with the closest known name, or a list of them all."""
+    import difflib
+
+    close = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
+    if close:
+        match = next(k for k in known if k.lower() == close[0])
+        return f"; did you mean {match!r}?"
+    return f"; known are {', '.join(repr(k) for k in known)}"

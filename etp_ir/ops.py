@@ -1,0 +1,124 @@
+"""The primitives as functions, for writing rules; operands must fit exactly (no broadcasting).
+
+The array-API namespace, which does broadcast and promote, is `etp_ir.namespace`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .primitive import get
+from .tracer import bind
+
+
+def _unary(name: str) -> Any:
+    def function(x: Any) -> Any:
+        return bind(get(name), x)
+
+    function.__name__ = name
+    function.__doc__ = f"Return `{name}` of the operand, element by element."
+    return function
+
+
+def _binary(name: str) -> Any:
+    def function(x: Any, y: Any) -> Any:
+        return bind(get(name), x, y)
+
+    function.__name__ = name
+    function.__doc__ = f"Return `{name}` of the two operands, element by element."
+    return function
+
+
+neg, exp, expm1, log, log1p, sqrt, tanh, logistic, sin, cos, sign, abs_, floor, not_ = map(
+    _unary, ("neg", "exp", "expm1", "log", "log1p", "sqrt", "tanh", "logistic", "sin", "cos",
+             "sign", "abs", "floor", "not")
+)  # fmt: skip
+erf = _unary("erf")
+stop_gradient = _unary("stop_gradient")
+add, sub, mul, div, pow_, maximum, minimum, rem = map(
+    _binary, ("add", "sub", "mul", "div", "pow", "maximum", "minimum", "rem")
+)
+eq, ne, lt, le, gt, ge, and_, or_, xor, shift_left, shift_right = map(
+    _binary, ("eq", "ne", "lt", "le", "gt", "ge", "and", "or", "xor", "shift_left", "shift_right")
+)
+
+
+def select(condition: Any, x: Any, y: Any) -> Any:
+    """Return ``x`` where the condition holds, else ``y``."""
+    return bind(get("select"), condition, x, y)
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """Return ``x`` with another element type."""
+    return bind(get("cast"), x, dtype=dtype)
+
+
+def contract(x: Any, y: Any, spec: str) -> Any:
+    """Return the two-operand einsum ``spec`` of ``x`` and ``y``."""
+    return bind(get("contract"), x, y, spec=spec)
+
+
+def broadcast(x: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
+    """Return ``x`` repeated to ``shape``; axis i of ``x`` becomes axis ``axes[i]``."""
+    return bind(get("broadcast"), x, shape=tuple(shape), axes=tuple(axes))
+
+
+def reshape(x: Any, shape: Sequence[int]) -> Any:
+    """Return the elements of ``x`` in another shape, in row-major order."""
+    return bind(get("reshape"), x, shape=tuple(int(n) for n in shape))
+
+
+def permute(x: Any, order: Sequence[int]) -> Any:
+    """Return ``x`` with its axes in another order."""
+    return bind(get("permute"), x, order=tuple(order))
+
+
+def concat(xs: Sequence[Any], axis: int) -> Any:
+    """Return the arrays joined along an axis."""
+    return bind(get("concat"), *xs, axis=axis)
+
+
+def slice_(x: Any, start: Sequence[int], stop: Sequence[int], step: Sequence[int]) -> Any:
+    """Return ``x[start:stop:step]`` on every axis, with positive steps."""
+    return bind(get("slice"), x, start=tuple(start), stop=tuple(stop), step=tuple(step))
+
+
+def pad(x: Any, low: Sequence[int], high: Sequence[int], interior: Sequence[int]) -> Any:
+    """Return ``x`` with zeros before, after and between the elements of every axis."""
+    return bind(get("pad"), x, low=tuple(low), high=tuple(high), interior=tuple(interior))
+
+
+def reverse(x: Any, axes: Sequence[int]) -> Any:
+    """Return ``x`` reversed along axes."""
+    return bind(get("reverse"), x, axes=tuple(axes))
+
+
+def reduce_sum(x: Any, axes: Sequence[int]) -> Any:
+    """Return the sum over axes."""
+    return bind(get("reduce_sum"), x, axes=tuple(axes))
+
+
+def reduce_max(x: Any, axes: Sequence[int]) -> Any:
+    """Return the maximum over axes."""
+    return bind(get("reduce_max"), x, axes=tuple(axes))
+
+
+def gather(x: Any, indices: Any, axis: int) -> Any:
+    """Return ``take(x, indices, axis)``."""
+    return bind(get("gather"), x, indices, axis=axis)
+
+
+def scatter_add(x: Any, indices: Any, axis: int, extent: int) -> Any:
+    """Return the sum of slices of ``x`` at their indices: the transpose of `gather`."""
+    return bind(get("scatter_add"), x, indices, axis=axis, extent=extent)
+
+
+def full(builder: Any, shape: Sequence[int], number: Any, dtype: Any) -> Any:
+    """Return a constant array as a node of a builder."""
+    from .tracer import Tracer, literal
+
+    value = builder.emit(
+        get("broadcast"), [literal(number, dtype)], {"shape": tuple(shape), "axes": ()}
+    )[0]
+    return Tracer(builder, value)

@@ -1,0 +1,31 @@
+"""Replacement of composite primitives by the core primitives they stand for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..builder import Builder
+from ..core import Operand, Program
+from ..tracer import operand, wrap
+
+
+def lower(program: Program) -> Program:
+    """Return the program in core primitives only, also inside regions."""
+    builder = Builder(program.name, share=True)
+    env: dict[Operand, Operand] = {
+        p.value: builder.input(p.name, p.type, p.role) for p in program.inputs
+    }
+    for node in program.nodes:
+        inputs = [env.get(x, x) for x in node.inputs]
+        attrs: dict[str, Any] = {
+            k: lower(v) if isinstance(v, Program) else v for k, v in node.attrs.items()
+        }
+        with builder.at(node.source):
+            if node.primitive.lower is None:
+                outputs = builder.emit(node.primitive, inputs, attrs, node.outputs[0].hint)
+            else:
+                results = node.primitive.lower(*(wrap(builder, x) for x in inputs), **attrs)
+                results = results if isinstance(results, tuple) else (results,)
+                outputs = tuple(operand(builder, r) for r in results)  # type: ignore[assignment]
+        env.update(zip(node.outputs, outputs, strict=True))
+    return builder.finish([(env.get(o.value, o.value), o.role) for o in program.outputs])

@@ -1,0 +1,112 @@
+"""What a primitive is: one declaration that holds every rule, and the registry of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from .errors import IRError, nearest
+from .types import TensorType
+
+Rule = Callable[..., Any]
+
+
+@frozen(eq=False, slots=True)
+class Primitive:
+    """An operation of the IR, declared once with all its rules.
+
+    Attributes
+    ----------
+    name
+        Name in the text of a program.
+    infer
+        ``infer(*operands, **attrs)`` returns the type of the output, or a tuple of types;
+        raises `TypeRuleError` when the operands do not fit.
+    reference
+        ``reference(*arrays, **attrs)``: the semantics, in plain NumPy.
+    jvp
+        ``jvp(primals, tangents, outs, **attrs)`` returns one tangent per output. A tangent of
+        None is zero. None in place of the rule means the derivative is zero everywhere.
+    transpose
+        ``transpose(cotangents, operands, **attrs)`` returns one cotangent per operand; operands
+        in which the node is linear are given as `Hole`. None for a non-linear primitive.
+    batch
+        ``batch(operands, axes, size, **attrs)`` returns the outputs and the position of the
+        batch axis in each. ``axes[i]`` is None for an operand without one.
+    positions
+        How elements move, see `etp_ir.primitives.base`: ``"elementwise"``, ``"structural"``
+        (the output is a rearrangement of the first operand), or ``"mixing"``.
+    array_api
+        Name of the array-API function with the same meaning, if there is one.
+    c99
+        C expression over operands ``{0}``, ``{1}`` with ``{f}`` for the float suffix.
+    lower
+        ``lower(*operands, **attrs)``: the same computation in other primitives. Backends never
+        see a primitive that has it.
+    weight
+        For an eligibility-trace primitive: the index of the operand that is trained.
+    """
+
+    name: str
+    infer: Rule
+    reference: Rule
+    jvp: Rule | None = None
+    transpose: Rule | None = None
+    batch: Rule | None = None
+    positions: str = "mixing"
+    array_api: str | None = None
+    c99: str | None = None
+    lower: Rule | None = None
+    weight: int | None = None
+
+    @property
+    def is_etp(self) -> bool:
+        """Whether nodes of this primitive carry a trained weight."""
+        return self.weight is not None
+
+    def __repr__(self) -> str:
+        return f"<Primitive {self.name}>"
+
+
+@frozen(slots=True)
+class Hole:
+    """Stands for the linear operand of a node that is being transposed."""
+
+    type: TensorType
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the missing operand."""
+        return self.type.shape
+
+
+REGISTRY: dict[str, Primitive] = {}
+
+
+def register(primitive: Primitive) -> Primitive:
+    """Add a primitive to the registry, and return it.
+
+    Raises
+    ------
+    IRError
+        If the name is taken.
+    """
+    if primitive.name in REGISTRY:
+        raise IRError(f"primitive {primitive.name!r} is registered already; choose another name")
+    REGISTRY[primitive.name] = primitive
+    return primitive
+
+
+def get(name: str) -> Primitive:
+    """Return the primitive called ``name``."""
+    try:
+        return REGISTRY[name]
+    except KeyError:
+        raise IRError(f"no primitive {name!r}{nearest(name, list(REGISTRY))}") from None
+
+
+def as_tuple(types: TensorType | Sequence[TensorType]) -> tuple[TensorType, ...]:
+    """Return the result of an ``infer`` rule as a tuple."""
+    return (types,) if isinstance(types, TensorType) else tuple(types)

@@ -1,0 +1,90 @@
+"""Forward mode: tangents pushed through nodes. A tangent of None is zero."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from .. import ops
+from ..builder import Builder
+from ..core import Literal, Node, Operand, Program, Role, Value
+from ..tracer import Tracer, copy_nodes, wrap
+
+Edge = tuple[Node, int]
+
+
+def push(
+    builder: Builder,
+    nodes: Sequence[Node],
+    tangents: Mapping[Value, Any],
+    *,
+    detach: Collection[Edge] = (),
+    env: Mapping[Operand, Operand] | None = None,
+) -> dict[Value, Tracer]:
+    """Push tangents through nodes whose primal values the builder already holds.
+
+    Parameters
+    ----------
+    builder
+        Receives the tangent nodes.
+    nodes
+        Nodes in order of execution; their values stand for themselves, or for ``env[value]``.
+    tangents
+        Tangents of inputs or of intermediate values. One given for an intermediate value
+        replaces what would flow into it, so it also cuts the paths from before.
+    detach
+        Operands, as pairs of node and position, through which nothing flows.
+
+    Returns
+    -------
+    dict
+        The non-zero tangents of all values.
+    """
+    known: dict[Value, Tracer] = {v: t for v, t in tangents.items() if t is not None}
+    names = env or {}
+    cut = set(detach)
+    for node in nodes:
+        incoming = [
+            None if isinstance(x, Literal) or (node, i) in cut else known.get(x)
+            for i, x in enumerate(node.inputs)
+        ]
+        if all(t is None for t in incoming) or node.primitive.jvp is None:
+            continue
+        with builder.at(node.source):
+            primals = [wrap(builder, names.get(x, x)) for x in node.inputs]
+            outs = [wrap(builder, names.get(v, v)) for v in node.outputs]
+            results = node.primitive.jvp(primals, incoming, outs, **node.attrs)
+        for value, tangent in zip(node.outputs, results, strict=True):
+            if tangent is not None and value not in tangents:
+                known[value] = tangent
+    return known
+
+
+
+def jvp(program: Program, wrt: Sequence[str]) -> Program:
+    """Return the program that also maps tangents of the named inputs to tangents of the outputs.
+
+    Inputs are those of ``program`` followed by ``d_name`` for each name; outputs are those of
+    ``program`` followed by one tangent each.
+    """
+    builder = Builder(f"{program.name}.jvp", share=True)
+    arguments = [Tracer(builder, builder.input(p.name, p.type, p.role)) for p in program.inputs]
+    env: dict[Operand, Operand] = {
+        p.value: a.value for p, a in zip(program.inputs, arguments, strict=True)
+    }
+    copy_nodes(program.nodes, builder, env)
+    tangents = {
+        program.input(name).value: Tracer(
+            builder, builder.input(f"d_{name}", program.input(name).type, "input")
+        )
+        for name in wrt
+    }
+    known = push(builder, program.nodes, tangents, env=env)
+    pairs: list[Any] = [(env.get(o.value, o.value), o.role) for o in program.outputs]
+    for out in program.outputs:
+        tangent = known.get(out.value) if isinstance(out.value, Value) else None
+        if tangent is None:
+            tangent = ops.full(builder, out.type.shape, 0, out.type.dtype)
+        pairs.append((tangent.value, Role("output", (f"d_{out.key}",))))
+    return builder.finish(pairs)
+
