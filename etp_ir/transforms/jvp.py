@@ -18,6 +18,7 @@ def push(
     nodes: Sequence[Node],
     tangents: Mapping[Value, Any],
     *,
+    perturb: Mapping[Value, Tracer] | None = None,
     detach: Collection[Edge] = (),
     env: Mapping[Operand, Operand] | None = None,
 ) -> dict[Value, Tracer]:
@@ -32,6 +33,8 @@ def push(
     tangents
         Tangents of inputs or of intermediate values. One given for an intermediate value
         replaces what would flow into it, so it also cuts the paths from before.
+    perturb
+        Tangents added to what flows into an intermediate value, cutting nothing.
     detach
         Operands, as pairs of node and position, through which nothing flows.
 
@@ -42,19 +45,23 @@ def push(
     """
     known: dict[Value, Tracer] = {v: t for v, t in tangents.items() if t is not None}
     names = env or {}
+    extra = dict(perturb or {})
     cut = set(detach)
     for node in nodes:
         incoming = [
             None if isinstance(x, Literal) or (node, i) in cut else known.get(x)
             for i, x in enumerate(node.inputs)
         ]
-        if all(t is None for t in incoming) or node.primitive.jvp is None:
-            continue
-        with builder.at(node.source):
-            primals = [wrap(builder, names.get(x, x)) for x in node.inputs]
-            outs = [wrap(builder, names.get(v, v)) for v in node.outputs]
-            results = node.primitive.jvp(primals, incoming, outs, **node.attrs)
+        if node.primitive.jvp is not None and any(t is not None for t in incoming):
+            with builder.at(node.source):
+                primals = [wrap(builder, names.get(x, x)) for x in node.inputs]
+                outs = [wrap(builder, names.get(v, v)) for v in node.outputs]
+                results = node.primitive.jvp(primals, incoming, outs, **node.attrs)
+        else:
+            results = [None] * len(node.outputs)
         for value, tangent in zip(node.outputs, results, strict=True):
+            if value in extra:
+                tangent = extra[value] if tangent is None else ops.add(tangent, extra[value])
             if tangent is not None and value not in tangents:
                 known[value] = tangent
     return known

@@ -37,19 +37,23 @@ def linearize(
     wrt: Sequence[Value],
     outputs: Sequence[Operand],
     *,
+    taps: Sequence[Value] = (),
     detach: Collection[Edge] = (),
     env: Mapping[Operand, Operand] | None = None,
 ) -> Linear:
     """Return the linear map from tangents of ``wrt`` to tangents of ``outputs``.
 
+    ``taps`` are computed values that also get a seed, added to what flows into them: their
+    cotangent is the total derivative after them, and no path through them is cut.
     Non-linear nodes (the coefficients) go to the builder; linear ones are returned, not kept.
     Arguments are those of `push`.
     """
-    seeds = {v: Value(v.type, f"d_{v.hint}" if v.hint else "") for v in wrt}
+    seeds = {v: Value(v.type, f"d_{v.hint}" if v.hint else "") for v in (*wrt, *taps)}
     before = len(builder.nodes)
     known = push(
-        builder, nodes, {v: Tracer(builder, s) for v, s in seeds.items()}, detach=detach, env=env
-    )
+        builder, nodes, {v: Tracer(builder, seeds[v]) for v in wrt},
+        perturb={v: Tracer(builder, seeds[v]) for v in taps}, detach=detach, env=env,
+    )  # fmt: skip
     linear: list[Node] = []
     kept: list[Node] = []
     dependent: set[Value] = set(seeds.values())

@@ -20,17 +20,19 @@ def pullback(
     wrt: Sequence[Value],
     cotangents: Mapping[Value, Any],
     *,
+    taps: Sequence[Value] = (),
     detach: Collection[Edge] = (),
     env: Mapping[Operand, Operand] | None = None,
 ) -> dict[Value, Tracer]:
-    """Return the cotangents of ``wrt`` for given cotangents of results of the nodes.
+    """Return the cotangents of ``wrt`` and ``taps`` for given cotangents of results of the nodes.
 
     A value in ``wrt`` that is itself computed by the nodes cuts the paths through it: its
     cotangent counts what comes after it, and what comes before it is not reached through it.
+    A value in ``taps`` reports its cotangent and cuts nothing.
     Values with no path to a result are absent from the answer.
     """
     seeded = [v for v in cotangents if isinstance(v, Value)]
-    linear = linearize(builder, nodes, wrt, seeded, detach=detach, env=env)
+    linear = linearize(builder, nodes, wrt, seeded, taps=taps, detach=detach, env=env)
     start: dict[Value, Any] = {}
     for value in seeded:
         tangent = linear.tangents.get(value)
