@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from attrs import frozen
@@ -36,8 +38,10 @@ class Primitive:
         ``batch(operands, axes, size, **attrs)`` returns the outputs and the position of the
         batch axis in each. ``axes[i]`` is None for an operand without one.
     positions
-        How elements move, see `etp_ir.primitives.base`: ``"elementwise"``, ``"structural"``
-        (the output is a rearrangement of the first operand), or ``"mixing"``.
+        How elements of operands reach elements of the output: ``"elementwise"`` (the same
+        position), ``"structural"`` (a rearrangement, found by running ``reference`` on indices),
+        ``"reduction"`` (over ``axes``), ``"contraction"`` (by the letters of ``spec``), or
+        ``"mixing"`` (every element may reach every element).
     array_api
         Name of the array-API function with the same meaning, if there is one.
     c99
@@ -66,8 +70,19 @@ class Primitive:
         """Whether nodes of this primitive carry a trained weight."""
         return self.weight is not None
 
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the attributes, in the order in which ``infer`` declares them."""
+        return _keywords(self.infer)
+
     def __repr__(self) -> str:
         return f"<Primitive {self.name}>"
+
+
+@cache
+def _keywords(rule: Rule) -> tuple[str, ...]:
+    parameters = inspect.signature(rule).parameters.values()
+    return tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
 
 
 @frozen(slots=True)

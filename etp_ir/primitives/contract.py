@@ -141,5 +141,5 @@ def _batch(operands: Any, axes: Any, size: int, *, spec: str) -> Any:
 
 register(Primitive(
     name="contract", infer=_infer, reference=_reference, jvp=_jvp, transpose=_transpose,
-    batch=_batch, positions="mixing",
+    batch=_batch, positions="contraction",
 ))

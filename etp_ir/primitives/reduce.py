@@ -43,7 +43,7 @@ register(Primitive(
     reference=lambda x, *, axes: np.asarray(np.sum(x, axis=tuple(axes), dtype=x.dtype)),
     jvp=_sum_jvp,
     transpose=lambda cts, operands, *, axes: [_spread(cts[0], operands[0].shape, axes)],
-    batch=_batch_over("reduce_sum"), array_api="sum",
+    batch=_batch_over("reduce_sum"), positions="reduction", array_api="sum",
 ))
 
 
@@ -61,7 +61,7 @@ register(Primitive(
     name="reduce_max",
     infer=lambda x, *, axes: x.type.with_shape(_reduced("reduce_max", x, axes)),
     reference=lambda x, *, axes: np.asarray(np.max(x, axis=tuple(axes))), jvp=_max_jvp,
-    batch=_batch_over("reduce_max"), array_api="max",
+    batch=_batch_over("reduce_max"), positions="reduction", array_api="max",
 ))
 
 
