@@ -8,9 +8,12 @@ from . import ops, primitives
 from .builder import Builder
 from .core import Input, Literal, Node, Output, Program, Role, Value
 from .errors import (
+    CompilationError,
     ETPError,
     IRError,
     LoweringError,
+    ModelError,
+    NotSupportedError,
     ParseError,
     ShapeError,
     TraceError,
@@ -22,8 +25,8 @@ from .tracer import Tracer, trace
 from .types import DType, TensorType
 
 __all__ = [
-    "Builder", "DType", "ETPError", "Hole", "IRError", "Input", "Literal", "LoweringError", "Node",
-    "Output", "ParseError", "Primitive", "Program", "Role", "ShapeError", "TensorType",
-    "TraceError", "Tracer", "TypeRuleError", "Value", "VerifyError", "ops", "primitives",
-    "register", "trace",
+    "Builder", "CompilationError", "DType", "ETPError", "Hole", "IRError", "Input", "Literal",
+    "LoweringError", "ModelError", "Node", "NotSupportedError", "Output", "ParseError", "Primitive",
+    "Program", "Role", "ShapeError", "TensorType", "TraceError", "Tracer", "TypeRuleError", "Value",
+    "VerifyError", "ops", "primitives", "register", "trace",
 ]  # fmt: skip

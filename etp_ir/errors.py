@@ -27,7 +27,19 @@ class ParseError(IRError):
     """Text is not a program."""
 
 
-class TraceError(IRError):
+class ModelError(ETPError):
+    """A model, a loss or an optimiser is written in a way that cannot be traced."""
+
+
+class CompilationError(ETPError):
+    """A traced model cannot be compiled with the chosen rule, schedule or backend."""
+
+
+class NotSupportedError(ETPError):
+    """Something that the library does not offer, with what to use instead."""
+
+
+class TraceError(IRError, ModelError):
     """A traced value was used in a way that only a concrete array allows."""
 
 

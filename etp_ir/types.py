@@ -40,6 +40,11 @@ class DType:
         """Whether elements are floating-point numbers, that is, differentiable."""
         return self.kind == "float"
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """NumPy's own object: by this attribute ``np.zeros(3, x.dtype)`` and ``==`` work."""
+        return self.numpy()
+
     def numpy(self) -> np.dtype[Any]:
         """Return the NumPy dtype (``bf16`` needs ``ml_dtypes`` to have been imported)."""
         try:
