@@ -46,6 +46,12 @@ class Primitive:
         Name of the array-API function with the same meaning, if there is one.
     c99
         C expression over operands ``{0}``, ``{1}`` with ``{f}`` for the float suffix.
+    linearize
+        Like ``jvp``, for a primitive with regions: emits the linear part apart from what it
+        needs of the primal computation, which it may extend. Used where the linear part is
+        going to be transposed; None means that ``jvp`` serves.
+    prune
+        ``prune(node, live)``: the node without the results that are not among the live values.
     lower
         ``lower(*operands, **attrs)``: the same computation in other primitives. Backends never
         see a primitive that has it.
@@ -59,6 +65,8 @@ class Primitive:
     jvp: Rule | None = None
     transpose: Rule | None = None
     batch: Rule | None = None
+    linearize: Rule | None = None
+    prune: Rule | None = None
     positions: str = "mixing"
     array_api: str | None = None
     c99: str | None = None
