@@ -57,6 +57,9 @@ class Primitive:
         see a primitive that has it.
     weight
         For an eligibility-trace primitive: the index of the operand that is trained.
+    letters
+        For an eligibility-trace primitive: ``letters(*operands)`` returns its contraction
+        ``"x,w->y"``, with an empty first term when there is no input beside the weight.
     """
 
     name: str
@@ -72,6 +75,7 @@ class Primitive:
     c99: str | None = None
     lower: Rule | None = None
     weight: int | None = None
+    letters: Rule | None = None
 
     @property
     def is_etp(self) -> bool:
