@@ -10,7 +10,7 @@ from .. import ops
 from ..core import Operand
 from ..errors import TypeRuleError
 from ..primitive import Hole, Primitive, register
-from ..types import DType, TensorType
+from ..types import I32, DType, TensorType
 from .base import fronted
 
 
@@ -144,3 +144,18 @@ def _iota_reference(*, shape: tuple[int, ...], axis: int, dtype: DType) -> Any:
 
 
 register(Primitive(name="iota", infer=_iota_infer, reference=_iota_reference))
+
+
+def _table_infer(*, values: tuple[int, ...], shape: tuple[int, ...]) -> TensorType:
+    result = TensorType(I32, tuple(shape))
+    if result.size != len(values):
+        raise TypeRuleError(f"`table` of {len(values)} values does not fill {list(shape)}")
+    return result
+
+
+def _table_reference(*, values: tuple[int, ...], shape: tuple[int, ...]) -> Any:
+    return np.asarray(values, np.int32).reshape(shape)
+
+
+# Positions known when a program is compiled, written out in the program itself.
+register(Primitive(name="table", infer=_table_infer, reference=_table_reference))

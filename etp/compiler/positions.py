@@ -1,0 +1,165 @@
+"""Which position of a new hidden state each element of a step's values reaches.
+
+Read backwards from a new state: every element of every value gets the one position of the state
+that it influences inside the step, or ``NONE``. Where an element would reach several positions,
+the operand is cut there, and the cut is remembered: it is what a position-wise trace loses.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from etp_ir.core import Literal, Node, Program, Value
+from etp_ir.primitives.contract import parse_spec
+
+NONE = -1
+_MANY = -2
+Targets = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@frozen
+class Cut:
+    """An operand through which positions mix, so that no position-wise path leads through it."""
+
+    node: Node
+    operand: int
+    reason: str
+
+
+@frozen(eq=False)
+class Reach:
+    """How the values of a step reach one new state by position-wise paths.
+
+    Attributes
+    ----------
+    targets
+        For each value with such a path: the position reached by each element (row-major
+        position in the state), or ``NONE``.
+    cuts
+        Operands cut because positions mix there.
+    """
+
+    targets: dict[Value, Targets] = field(repr=False)
+    cuts: tuple[Cut, ...]
+
+    @property
+    def detach(self) -> set[tuple[Node, int]]:
+        """The cuts as pairs of node and operand position."""
+        return {(cut.node, cut.operand) for cut in self.cuts}
+
+
+def reach(program: Program, state: Value | Literal) -> Reach:
+    """Return how the values of a program reach the value ``state``."""
+    targets: dict[Value, Targets] = {}
+    if isinstance(state, Literal):
+        return Reach(targets, ())
+    targets[state] = np.arange(state.type.size).reshape(state.type.shape)
+    cuts: list[Cut] = []
+    for node in reversed(program.nodes):
+        outgoing = [targets.get(v) for v in node.outputs]
+        if node.primitive.jvp is None or all(t is None for t in outgoing):
+            continue
+        if any(t is not None and (t == _MANY).any() for t in outgoing):
+            # The result itself reaches several positions: nothing upstream is position-wise.
+            for i, x in enumerate(node.inputs):
+                if isinstance(x, Value) and x.type.dtype.is_float:
+                    cuts.append(Cut(node, i, "its result reaches several positions"))
+            continue
+        for i, (x, arriving) in enumerate(zip(node.inputs, _back(node, outgoing), strict=True)):
+            if arriving is None or not isinstance(x, Value) or not x.type.dtype.is_float:
+                continue
+            if (arriving == _MANY).any():
+                cuts.append(Cut(node, i, _reason(node, i)))
+            elif (arriving != NONE).any():
+                targets[x] = _merge(targets.get(x), arriving)
+    clean = {v: t for v, t in targets.items() if not (t == _MANY).any()}
+    return Reach(clean, tuple(reversed(cuts)))
+
+
+def _reason(node: Node, operand: int) -> str:
+    if node.primitive.is_etp:
+        return f"`{node.primitive.name}` mixes positions through its weight"
+    return f"`{node.primitive.name}` mixes positions"
+
+
+def _merge(held: Targets | None, arriving: Targets) -> Targets:
+    """Return the union of two sets of targets; different targets of one element are many."""
+    if held is None:
+        return arriving
+    out = np.where(held == NONE, arriving, held)
+    out[(held != NONE) & (arriving != NONE) & (held != arriving)] = _MANY
+    return out
+
+
+def _back(node: Node, outgoing: list[Targets | None]) -> list[Targets | None]:
+    """Return the targets of each operand given those of the outputs."""
+    if node.primitive.is_etp:
+        # A weight product is what a trace is about: it is followed by its relation, never by
+        # the transition, even where it happens to have a single input.
+        return [
+            _everywhere(x.type.shape) if i != node.primitive.weight else None
+            for i, x in enumerate(node.inputs)
+        ]
+    kind = node.primitive.positions
+    (out,) = outgoing if len(outgoing) == 1 else (None,)
+    if out is None or kind == "mixing":
+        return [_everywhere(x.type.shape) for x in node.inputs]
+    if kind == "elementwise":
+        return [None if isinstance(x, Literal) else out for x in node.inputs]
+    if kind == "structural":
+        return _structural(node, out)
+    if kind == "reduction":
+        axes = node.attrs["axes"]
+        shape = node.inputs[0].type.shape
+        spread = np.expand_dims(out, tuple(sorted(axes)))
+        return [np.broadcast_to(spread, shape).copy()]
+    return _contraction(node, out)
+
+
+def _everywhere(shape: tuple[int, ...]) -> Targets:
+    return np.full(shape, _MANY)
+
+
+def _structural(node: Node, out: Targets) -> list[Targets | None]:
+    """Find where elements went by running the reference on their indices."""
+    results: list[Targets | None] = []
+    for i, x in enumerate(node.inputs):
+        if isinstance(x, Literal):
+            results.append(None)
+            continue
+        numbered = [
+            np.arange(1, y.type.size + 1).reshape(y.type.shape) if j == i
+            else np.zeros(y.type.shape, dtype=np.int64)
+            for j, y in enumerate(node.inputs)
+        ]  # fmt: skip
+        origin = np.asarray(node.primitive.reference(*numbered, **node.attrs)).ravel() - 1
+        flat = out.ravel()
+        used = (origin >= 0) & (flat != NONE)
+        low = np.full(x.type.size, np.iinfo(np.int64).max)
+        high = np.full(x.type.size, NONE)
+        np.minimum.at(low, origin[used], flat[used])
+        np.maximum.at(high, origin[used], flat[used])
+        merged = np.where((high != NONE) & (low != high), _MANY, high)
+        results.append(merged.reshape(x.type.shape))
+    return results
+
+
+def _contraction(node: Node, out: Targets) -> list[Targets | None]:
+    spec = parse_spec(node.attrs["spec"])
+    results: list[Targets | None] = []
+    for term, x in zip((spec.x, spec.y), node.inputs, strict=True):
+        shared = "".join(c for c in spec.out if c in term)
+        others = tuple(i for i, c in enumerate(spec.out) if c not in term)
+        low = np.where(out == NONE, np.iinfo(np.int64).max, out)
+        low = low.min(axis=others) if others else low
+        high = out.max(axis=others) if others else out
+        merged = np.where((high != NONE) & (low != high), _MANY, high)
+        # A letter summed away reaches the same output from every place.
+        order = "".join(c for c in term if c in shared)
+        merged = np.transpose(merged, [shared.index(c) for c in order])
+        missing = tuple(i for i, c in enumerate(term) if c not in shared)
+        results.append(np.broadcast_to(np.expand_dims(merged, missing), x.type.shape).copy())
+    return results

@@ -1,0 +1,23 @@
+"""Learning rules, one per file; importing the package registers all of them.
+
+A new rule is one new module in this folder that decorates its class with `register`.
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+from .algebra import Mat, Named, Vec
+from .base import LearningRule, Linear, LinearTraceRule, Slot, TraceRule, available, register, resolve
+
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
+
+from .bptt import BPTT  # noqa: E402
+from .d_rtrl import DRTRL  # noqa: E402
+from .pp_prop import PPProp  # noqa: E402
+from .rtrl import RTRL  # noqa: E402
+
+__all__ = [
+    "BPTT", "DRTRL", "LearningRule", "Linear", "LinearTraceRule", "Mat", "Named", "PPProp", "RTRL",
+    "Slot", "TraceRule", "Vec", "available", "register", "resolve",
+]  # fmt: skip

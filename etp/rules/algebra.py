@@ -1,0 +1,99 @@
+"""The notation of learning rules: arrays whose axes are named, vectors and matrices of them.
+
+A `Named` array multiplies another by its axis letters, so ``rel.u * rel.x`` is the outer product
+for a matrix weight and the plain product for an element-wise one, and the same line serves every
+eligibility-trace primitive. `Vec` and `Mat` run over the states of a hidden group: one entry
+per state, None where an entry is zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from etp_ir import ops
+from etp_ir.tracer import Tracer
+
+
+@frozen(eq=False)
+class Named:
+    """An array with one letter per axis, in the axis order of ``universe``."""
+
+    array: Tracer
+    axes: str
+    universe: str
+
+    def __mul__(self, other: Named | float | Tracer | None) -> Named:
+        if other is None:
+            return self
+        if not isinstance(other, Named):
+            return Named(_scale(self.array, other), self.axes, self.universe)
+        union = "".join(c for c in self.universe if c in self.axes or c in other.axes)
+        return self.contract(other, union)
+
+    def contract(self, other: Named, axes: str) -> Named:
+        """Return the product, summed over the letters that ``axes`` lacks."""
+        spec = f"{self.axes},{other.axes}->{axes}"
+        if self.axes == other.axes == axes:
+            return Named(ops.mul(self.array, other.array), axes, self.universe)
+        return Named(ops.contract(self.array, other.array, spec), axes, self.universe)
+
+    def __add__(self, other: Named) -> Named:
+        return Named(ops.add(self.array, other.array), self.axes, self.universe)
+
+
+def _scale(x: Tracer, factor: Any) -> Tracer:
+    """Return ``factor * x`` for a number or a scalar tracer."""
+    if isinstance(factor, Tracer):
+        return ops.mul(ops.broadcast(factor, x.shape, ()), x)
+    if isinstance(factor, float) and factor == 1.0:
+        return x
+    return ops.mul(float(factor), x)
+
+
+@frozen(eq=False)
+class Vec:
+    """One named array per state of a group; absent entries are zero."""
+
+    entries: dict[str, Named]
+
+    def __add__(self, other: Vec) -> Vec:
+        total = dict(self.entries)
+        for state, term in other.entries.items():
+            total[state] = total[state] + term if state in total else term
+        return Vec(total)
+
+    def __mul__(self, factor: Named | float | Tracer | None) -> Vec:
+        return Vec({s: e * factor for s, e in self.entries.items()})
+
+    __rmul__ = __mul__
+
+    def dot(self, other: Vec, axes: str) -> Named | None:
+        """Return the sum over states of products, summed over the letters ``axes`` lacks."""
+        total: Named | None = None
+        for state, entry in self.entries.items():
+            if state in other.entries:
+                term = entry.contract(other.entries[state], axes)
+                total = term if total is None else total + term
+        return total
+
+
+@frozen(eq=False)
+class Mat:
+    """One named array per pair of states (new, old) of a group; absent entries are zero."""
+
+    entries: dict[tuple[str, str], Named]
+
+    def __matmul__(self, vector: Vec) -> Vec:
+        total: dict[str, Named] = {}
+        for (new, old), entry in self.entries.items():
+            if old in vector.entries:
+                term = entry * vector.entries[old]
+                total[new] = total[new] + term if new in total else term
+        return Vec(total)
+
+    @property
+    def T(self) -> Mat:
+        """The transpose."""
+        return Mat({(old, new): e for (new, old), e in self.entries.items()})

@@ -1,0 +1,46 @@
+"""D-RTRL: real-time recurrent learning along position-wise paths."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from attrs import frozen
+
+from .base import Linear, LinearTraceRule, register
+
+if TYPE_CHECKING:
+    from ..compiler.pieces import RelationView
+
+
+@final
+@register
+@frozen
+class DRTRL(LinearTraceRule):
+    r"""Diagonal real-time recurrent learning.
+
+    .. math:: \varepsilon^t = D^t\,\varepsilon^{t-1} + u^t \otimes \partial y^t / \partial w
+
+    with :math:`D^t` the position-wise part of :math:`\partial h^t/\partial h^{t-1}` (one block of
+    states by states at each position) and :math:`u^t = \partial h^t/\partial y^t`.
+
+    Memory
+        one number per weight, state of the group and example.
+    Time
+        the same per step; none of it when weights are fixed over a chunk.
+    Exactness
+        equals back-propagation through time where every path through time is position-wise.
+    Reference
+        Wang et al., Nature Communications 17:1745, 2026.
+
+    Examples
+    --------
+    >>> import etp
+    >>> etp.rules.resolve("d_rtrl")
+    DRTRL()
+    """
+
+    name = "d_rtrl"
+    aliases = ("drtrl",)
+
+    def trace(self, rel: RelationView) -> Linear:
+        return Linear(decay=rel.D, u=rel.u, x=rel.x)
