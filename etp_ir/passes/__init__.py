@@ -1,6 +1,9 @@
-"""Rewritings of programs: valid in, valid out, one per file."""
+"""Rewritings and analyses of programs, one per file; a rewriting takes valid to valid."""
 
+from .cse import cse
 from .dce import dce
+from .liveness import last_uses
 from .lower import lower
+from .simplify import simplify
 
-__all__ = ["dce", "lower"]
+__all__ = ["cse", "dce", "last_uses", "lower", "simplify"]

@@ -16,6 +16,7 @@ def lower(program: Program) -> Program:
         p.value: builder.input(p.name, p.type, p.role) for p in program.inputs
     }
     for node in program.nodes:
+        outputs: tuple[Operand, ...]
         inputs = [env.get(x, x) for x in node.inputs]
         attrs: dict[str, Any] = {
             k: lower(v) if isinstance(v, Program) else v for k, v in node.attrs.items()
@@ -26,6 +27,6 @@ def lower(program: Program) -> Program:
             else:
                 results = node.primitive.lower(*(wrap(builder, x) for x in inputs), **attrs)
                 results = results if isinstance(results, tuple) else (results,)
-                outputs = tuple(operand(builder, r) for r in results)  # type: ignore[assignment]
+                outputs = tuple(operand(builder, r) for r in results)
         env.update(zip(node.outputs, outputs, strict=True))
     return builder.finish([(env.get(o.value, o.value), o.role) for o in program.outputs])

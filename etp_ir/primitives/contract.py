@@ -136,7 +136,8 @@ def _batch(operands: Any, axes: Any, size: int, *, spec: str) -> Any:
     terms = []
     for term, axis in zip((s.x, s.y), axes, strict=True):
         terms.append(term if axis is None else term[:axis] + b + term[axis:])
-    return [ops.contract(*operands, f"{terms[0]},{terms[1]}->{b}{s.out}")], [0]
+    x, y = operands
+    return [ops.contract(x, y, f"{terms[0]},{terms[1]}->{b}{s.out}")], [0]
 
 
 register(Primitive(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+from attrs import evolve
 
-from ..core import Operand, Program
+from ..core import Node, Operand, Program, Value
 from ..errors import IRError, TypeRuleError
 from ..primitive import Primitive, get, register
 from ..tracer import bind
@@ -104,10 +106,43 @@ def _batch(
     return outs, out_axes
 
 
+def _prune(node: Node, live: Collection[Value]) -> Node:
+    """Drop what no live result depends on: results, carries, operands and nodes of the body."""
+    from ..passes.dce import dce
+    from ..passes.rewrite import count_uses
+
+    body, consts, carries = node.attrs["body"], node.attrs["consts"], node.attrs["carries"]
+    keep = {i for i, v in enumerate(node.outputs) if v in live}
+    while True:
+        outputs = tuple(out for i, out in enumerate(body.outputs) if i in keep)
+        slim = dce(evolve(body, outputs=outputs))
+        read = count_uses(slim)
+        # A carry that is read in the body must be handed on, so its own update is needed too.
+        grown = keep | {i for i in range(carries) if read[body.inputs[consts + i].value]}
+        if grown == keep:
+            break
+        keep = grown
+    kept = [
+        i for i, port in enumerate(body.inputs)
+        if (i - consts in keep if consts <= i < consts + carries else read[port.value])
+    ]  # fmt: skip
+    attrs = {
+        **node.attrs,
+        "body": evolve(slim, inputs=tuple(body.inputs[i] for i in kept)),
+        "consts": sum(i < consts for i in kept),
+        "carries": sum(consts <= i < consts + carries for i in kept),
+    }
+    return evolve(
+        node, attrs=attrs, inputs=tuple(node.inputs[i] for i in kept),
+        outputs=tuple(v for i, v in enumerate(node.outputs) if i in keep),
+    )  # fmt: skip
+
+
 def _jvp(primals: Any, tangents: Any, outs: Any, **attrs: Any) -> list[Any]:
     if all(t is None for t in tangents):
         return [None] * len(outs)
     raise IRError("`scan` inside a model is not differentiable yet; use a Python loop")
 
 
-register(Primitive(name="scan", infer=_infer, reference=_reference, jvp=_jvp, batch=_batch))
+register(Primitive(name="scan", infer=_infer, reference=_reference, jvp=_jvp, batch=_batch,
+                   prune=_prune))

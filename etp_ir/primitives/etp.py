@@ -21,8 +21,11 @@ from .contract import LETTERS, free_letters
 
 
 def matmul_spec(x_rank: int) -> str:
-    """Return the contraction ``"...i,io->...o"`` for an input of the given rank."""
-    lead = free_letters("bio", x_rank - 1)
+    """Return the contraction ``"...i,io->...o"`` for an input of the given rank.
+
+    The first of several axes is written ``b``: in a batched program it is the batch.
+    """
+    lead = ("b" + free_letters("bio", x_rank - 2))[: x_rank - 1]
     return f"{lead}i,io->{lead}o"
 
 

@@ -69,7 +69,9 @@ register(Primitive(
 def _reshape_infer(x: Operand, *, shape: tuple[int, ...]) -> TensorType:
     result = x.type.with_shape(shape)
     if result.size != x.type.size or any(n < 0 for n in shape):
-        raise ShapeError(f"`reshape` of {x.type} cannot give {list(shape)}: other number of elements")
+        raise ShapeError(
+            f"`reshape` of {x.type} cannot give {list(shape)}: other number of elements"
+        )
     return result
 
 
@@ -114,7 +116,9 @@ def _concat_infer(*xs: Operand, axis: int) -> TensorType:
         raise TypeRuleError("`concat` needs at least one operand")
     first = xs[0].type
     if not 0 <= axis < first.rank:
-        raise TypeRuleError(f"`concat` along axis {axis} needs operands of rank > {axis}, got {first}")
+        raise TypeRuleError(
+            f"`concat` along axis {axis} needs operands of rank > {axis}, got {first}"
+        )
     for x in xs:
         outer = x.type.rank == first.rank and all(
             i == axis or a == b

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from .. import ops
 from ..core import Operand, Program
 from ..errors import TypeRuleError, nearest

@@ -39,9 +39,8 @@ def pullback(
         if tangent is None:
             continue
         # Two results may share one tangent, for example a value returned twice.
-        start[tangent] = (
-            cotangents[value] if tangent not in start else ops.add(start[tangent], cotangents[value])
-        )
+        ct = cotangents[value]
+        start[tangent] = ops.add(start[tangent], ct) if tangent in start else ct
     pulled = pull(builder, linear.nodes, list(linear.seeds.values()), start)
     return {v: pulled[s] for v, s in linear.seeds.items() if s in pulled}
 

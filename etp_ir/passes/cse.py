@@ -1,0 +1,21 @@
+"""Sharing of equal computations (value numbering)."""
+
+from __future__ import annotations
+
+from ..builder import Builder
+from ..core import Operand, Program
+
+
+def cse(program: Program) -> Program:
+    """Return the program in which no two nodes compute the same, also inside regions."""
+    builder = Builder(program.name, share=True)
+    env: dict[Operand, Operand] = {
+        p.value: builder.input(p.name, p.type, p.role) for p in program.inputs
+    }
+    for node in program.nodes:
+        attrs = {k: cse(v) if isinstance(v, Program) else v for k, v in node.attrs.items()}
+        inputs = [env.get(x, x) for x in node.inputs]
+        with builder.at(node.source):
+            outputs = builder.emit(node.primitive, inputs, attrs, node.outputs[0].hint)
+        env.update(zip(node.outputs, outputs, strict=True))
+    return builder.finish([(env.get(o.value, o.value), o.role) for o in program.outputs])

@@ -1,0 +1,162 @@
+"""Rules of `reduce_sum`: a sum moves towards the contraction that can absorb it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ... import ops
+from ...core import Node
+from ...primitives.contract import LETTERS
+from ...tracer import Tracer
+from ..rewrite import Match, rule
+
+
+@rule("reduce_sum")
+def sum_of_constant(m: Match) -> Any:
+    """Rewrite sum of no axes -> x; sum of a constant -> a constant."""
+    (x,) = m.args
+    if not m.attrs["axes"]:
+        return x
+    number = m.constant(x)
+    return None if number is None else number * math.prod(x.shape[a] for a in m.attrs["axes"])
+
+
+@rule("reduce_sum")
+def sum_twice(m: Match) -> Any:
+    """Rewrite sum(sum x) -> sum x."""
+    node = m.definition(m.args[0], "reduce_sum")
+    if node is None:
+        return None
+    (x,) = m.inputs(node)
+    inner = node.attrs["axes"]
+    left = [a for a in range(x.ndim) if a not in inner]
+    return ops.reduce_sum(x, sorted((*inner, *(left[a] for a in m.attrs["axes"]))))
+
+
+@rule("reduce_sum")
+def sum_of_broadcast(m: Match) -> Any:
+    """Multiply instead of summing over a broadcast axis."""
+    node = m.definition(m.args[0], "broadcast")
+    if node is None:
+        return None
+    (x,) = m.inputs(node)
+    axes, shape = node.attrs["axes"], node.attrs["shape"]
+    repeats = math.prod(shape[a] for a in m.attrs["axes"] if a not in axes)
+    x = ops.mul(repeats, x)
+    x = ops.reduce_sum(x, [i for i, a in enumerate(axes) if a in m.attrs["axes"]])
+    left = [a for a in range(len(shape)) if a not in m.attrs["axes"]]
+    return ops.broadcast(x, m.type.shape, [left.index(a) for a in axes if a in left])
+
+
+@rule("reduce_sum")
+def sum_of_product(m: Match) -> Any:
+    """Sum a product with a broadcast operand by a contraction with the smaller one."""
+    node = m.sole(m.args[0], "mul")
+    if node is None or not m.type.dtype.is_float:
+        return None
+    x, y = m.inputs(node)
+    if not m.definition(x, "broadcast") and not m.definition(y, "broadcast"):
+        return None
+    letters = LETTERS[: m.args[0].ndim]
+    out = "".join(c for i, c in enumerate(letters) if i not in m.attrs["axes"])
+    return ops.contract(x, y, f"{letters},{letters}->{out}")
+
+
+@rule("reduce_sum")
+def sum_of_scaled(m: Match) -> Any:
+    """Rewrite sum(-x) -> -sum(x); sum(c * x) -> c * sum(x); sum(x / c) -> sum(x) / c."""
+    (x,) = m.args
+    axes = m.attrs["axes"]
+    if node := m.sole(x, "neg"):
+        return ops.neg(ops.reduce_sum(m.inputs(node)[0], axes))
+    if node := m.sole(x, "mul", "div"):
+        a, b = m.inputs(node)
+        if not isinstance(b, Tracer):
+            return (ops.mul if node.primitive.name == "mul" else ops.div)(
+                ops.reduce_sum(a, axes), b
+            )
+        if not isinstance(a, Tracer) and node.primitive.name == "mul":
+            return ops.mul(a, ops.reduce_sum(b, axes))
+    return None
+
+
+@rule("reduce_sum")
+def sum_of_terms(m: Match) -> Any:
+    """Rewrite sum(x + y) -> sum(x) + sum(y), where one of the two can absorb its sum."""
+    node = m.sole(m.args[0], "add", "sub")
+    if node is None:
+        return None
+    x, y = m.inputs(node)
+    if not isinstance(x, Tracer) or not isinstance(y, Tracer):
+        return None
+    if not _absorbs(m, x) and not _absorbs(m, y):
+        return None
+    axes = m.attrs["axes"]
+    join = ops.add if node.primitive.name == "add" else ops.sub
+    return join(ops.reduce_sum(x, axes), ops.reduce_sum(y, axes))
+
+
+def _absorbs(m: Match, x: Any) -> bool:
+    """Whether the sum of ``x`` need not be computed from ``x`` itself."""
+    if m.sole(x, "contract") or m.definition(x, "broadcast", "reduce_sum"):
+        return True
+    node = m.sole(x, "add", "sub", "neg", "mul", "permute", "pad", "reshape")
+    return node is not None and any(_absorbs(m, y) for y in m.inputs(node))
+
+
+@rule("reduce_sum")
+def sum_of_permuted(m: Match) -> Any:
+    """Rewrite sum(permute x) -> permute(sum x)."""
+    node = m.definition(m.args[0], "permute")
+    if node is None:
+        return None
+    order = node.attrs["order"]
+    gone = {order[a] for a in m.attrs["axes"]}
+    left = [i for i in range(len(order)) if i not in gone]
+    summed = ops.reduce_sum(m.inputs(node)[0], sorted(gone))
+    return ops.permute(summed, [left.index(i) for i in order if i not in gone])
+
+
+@rule("reduce_sum")
+def sum_of_reshaped(m: Match) -> Any:
+    """Rewrite sum(reshape x) -> reshape(sum x), where the axes summed are leading and kept."""
+    node = m.sole(m.args[0], "reshape")
+    if node is None:
+        return None
+    (x,) = m.inputs(node)
+    axes = sorted(m.attrs["axes"])
+    k = len(axes)
+    if axes != list(range(k)) or x.shape[:k] != m.args[0].shape[:k]:
+        return None
+    return ops.reshape(ops.reduce_sum(x, axes), m.type.shape)
+
+
+@rule("reduce_sum")
+def sum_of_pieces(m: Match) -> Any:
+    """Rewrite sum(f x) -> f(sum x), where f rearranges along other axes only."""
+    (x,) = m.args
+    axes = m.attrs["axes"]
+
+    def rest(items: Any) -> list[int]:
+        return [n for i, n in enumerate(items) if i not in axes]
+
+    def clear(node: Node, neutral: dict[str, Any]) -> bool:
+        return all(node.attrs[k][a] == v for k, v in neutral.items() for a in axes)
+
+    if node := m.sole(x, "concat"):
+        axis = node.attrs["axis"]
+        if axis not in axes:
+            parts = [ops.reduce_sum(part, axes) for part in m.inputs(node)]
+            return ops.concat(parts, axis - sum(a < axis for a in axes))
+    if (node := m.sole(x, "pad")) and clear(node, {"low": 0, "high": 0, "interior": 0}):
+        summed = ops.reduce_sum(m.inputs(node)[0], axes)
+        return ops.pad(summed, *(rest(node.attrs[k]) for k in ("low", "high", "interior")))
+    if node := m.sole(x, "slice"):
+        source = m.inputs(node)[0]
+        if clear(node, {"start": 0, "step": 1}) and all(
+            node.attrs["stop"][a] == source.shape[a] for a in axes
+        ):
+            summed = ops.reduce_sum(source, axes)
+            return ops.slice_(summed, *(rest(node.attrs[k]) for k in ("start", "stop", "step")))
+    return None

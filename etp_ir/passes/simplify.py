@@ -1,0 +1,28 @@
+"""Algebraic simplification by the rules in `etp_ir.passes.rules`."""
+
+from __future__ import annotations
+
+from ..core import Program
+from . import rules  # noqa: F401  (registers them)
+from .accumulate import accumulate_sums
+from .cse import cse
+from .dce import dce
+from .rewrite import sweep
+
+# Rules only ever remove work, so sweeps end by themselves; the bound is a safety net.
+MAX_SWEEPS = 32
+
+
+def simplify(program: Program) -> Program:
+    """Return an equivalent program in which no rule applies any more, also inside regions.
+
+    Equivalent means equal up to rounding for finite values: ``x * 0`` becomes 0, also where
+    ``x`` may be infinite.
+    """
+    program = accumulate_sums(dce(cse(program)))
+    for count in range(MAX_SWEEPS):
+        program, fired = sweep(program, simplify if count == 0 else None)
+        program = dce(program)
+        if not fired:
+            break
+    return program
