@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from .core import Input, Literal, Node, Operand, Output, Program, Role, Value, freeze
+from .core import Input, Node, Operand, Output, Program, Role, Value, freeze
 from .errors import TypeRuleError, compose
 from .primitive import Primitive, as_tuple
 from .source import Source, user_source
-from .types import DType, F32, TensorType, type_of
+from .types import F32, DType, TensorType, type_of
 
 
 class Builder:
@@ -61,6 +61,8 @@ class Builder:
         data = np.asarray(array)
         if type_of(data).dtype.is_float:
             data = data.astype(self.float_dtype.numpy())
+        if data.dtype == np.int64 and np.all(np.abs(data) < 2**31):
+            data = data.astype(np.int32)  # Python's integers; the width was not chosen by anyone
         type = type_of(data)
         data = data.astype(type.dtype.numpy(), copy=False)
         taken = {port.name for port in self.inputs}
