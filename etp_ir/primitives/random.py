@@ -7,6 +7,7 @@ it stands: seed, example, step and call.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,9 @@ _PARITY = 0x1BD11BDA
 
 
 def _infer(key: Operand, *, shape: tuple[int, ...]) -> TensorType:
-    if key.type != TensorType(U32, (2,)):
-        raise TypeRuleError(f"`random_bits` needs a key of type u32[2], got {key.type}")
-    return TensorType(U32, tuple(shape))
+    if key.type.dtype is not U32 or key.type.shape[-1:] != (2,):
+        raise TypeRuleError(f"`random_bits` needs keys of type u32[...,2], got {key.type}")
+    return TensorType(U32, (*key.type.shape[:-1], *shape))
 
 
 def _rotate(x: Any, r: int) -> Any:
@@ -47,26 +48,34 @@ def threefry(k0: Any, k1: Any, x0: Any, x1: Any) -> tuple[Any, Any]:
     return x0, x1
 
 
+def _half(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the number of words to draw, and the number of counters that give them."""
+    size = math.prod(shape)
+    return size, max(-(-size // 2), 1)
+
+
 def _lower(key: Any, *, shape: tuple[int, ...]) -> Any:
-    size = int(np.prod(shape, dtype=np.int64))
-    half = -(-size // 2)
-    counter = iota_like(key, (max(half, 1),), 0)
+    size, half = _half(shape)
+    lead = key.shape[:-1]
+    axes = tuple(range(len(lead)))
+    counter = iota_like(key, (*lead, half), len(lead))
 
     def word(i: int) -> Any:
-        one = ops.reshape(ops.slice_(key, (i,), (i + 1,), (1,)), ())
-        return ops.broadcast(one, counter.shape, ())
+        start, stop = (0,) * len(lead) + (i,), (*lead, i + 1)
+        one = ops.slice_(key, start, stop, (1,) * key.ndim)
+        return ops.broadcast(ops.reshape(one, lead), counter.shape, axes)
 
-    y0, y1 = threefry(word(0), word(1), counter, ops.add(counter, max(half, 1)))
-    words = ops.slice_(ops.concat([y0, y1], 0), (0,), (size,), (1,))
-    return ops.reshape(words, shape)
+    words = ops.concat(threefry(word(0), word(1), counter, ops.add(counter, half)), len(lead))
+    if size < 2 * half:
+        words = ops.slice_(words, (0,) * words.ndim, (*lead, size), (1,) * words.ndim)
+    return ops.reshape(words, (*lead, *shape))
 
 
 def _reference(key: Any, *, shape: tuple[int, ...]) -> Any:
-    size = int(np.prod(shape, dtype=np.int64))
-    half = max(-(-size // 2), 1)
+    size, half = _half(shape)
     u = np.uint32
+    k0, k1 = key[..., :1], key[..., 1:]
     with np.errstate(over="ignore"):
-        k0, k1 = u(key[0]), u(key[1])
         schedule = (k0, k1, k0 ^ k1 ^ u(_PARITY))
         x0 = np.arange(half, dtype=u) + k0
         x1 = np.arange(half, 2 * half, dtype=u) + k1
@@ -76,17 +85,14 @@ def _reference(key: Any, *, shape: tuple[int, ...]) -> Any:
                 x1 = x0 ^ ((x1 << u(r)) | (x1 >> u(32 - r)))
             x0 = x0 + schedule[(block + 1) % 3]
             x1 = x1 + schedule[(block + 2) % 3] + u(block + 1)
-    return np.concatenate([x0, x1])[:size].reshape(shape)
+    words = np.concatenate([x0, x1], axis=-1)[..., :size]
+    return words.reshape((*key.shape[:-1], *shape))
 
 
 def _batch(operands: Any, axes: Any, size: int, *, shape: Any) -> Any:
+    # Keys lie along the last axis, so a batch of them is one more leading axis.
     (keys,) = fronted(operands, axes)
-    rows = [
-        bind(get("random_bits"), ops.reshape(ops.slice_(keys, (i, 0), (i + 1, 2), (1, 1)), (2,)),
-             shape=shape)
-        for i in range(size)
-    ]  # fmt: skip
-    return [ops.concat([ops.reshape(r, (1, *shape)) for r in rows], 0)], [0]
+    return [bind(get("random_bits"), keys, shape=shape)], [0]
 
 
 register(Primitive(

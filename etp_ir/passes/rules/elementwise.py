@@ -15,7 +15,7 @@ from ..rewrite import Match, rule
 
 @rule("elementwise")
 def constants(m: Match) -> Any:
-    """Rewrite f(c, d) -> its value; f(broadcast c, x) -> f(c, x), since a literal fits any shape."""
+    """Rewrite f(c, d) -> its value; f(broadcast c, x) -> f(c, x): a literal fits any shape."""
     known = [m.constant(x) for x in m.args]
     if all(c is not None for c in known):
         arrays = [
@@ -47,6 +47,8 @@ def sink_broadcast(m: Match) -> Any:
     nodes = [m.definition(x, "broadcast") for x in m.args if isinstance(x, Tracer)]
     first = nodes[0] if nodes else None
     if first is None or any(n is None or n.attrs != first.attrs for n in nodes):
+        return None
+    if isinstance(first.inputs[0], Literal):
         return None
     small = [
         x if isinstance(x, Literal) else m.builder.definition(t).inputs[0]  # type: ignore[union-attr]

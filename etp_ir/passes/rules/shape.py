@@ -9,10 +9,11 @@ from ...tracer import Tracer
 from ..rewrite import Match, rule
 
 
-@rule("reshape", "permute", "slice", "reverse", "gather", "reduce_max")
+@rule("broadcast", "reshape", "permute", "slice", "reverse", "gather", "reduce_max")
 def constant_moved(m: Match) -> Any:
     """Keep a constant array constant, whatever is picked from it."""
-    return m.constant(m.args[0])
+    x = m.args[0]
+    return m.constant(x) if isinstance(x, Tracer) else None
 
 
 @rule("pad", "scatter_add", "cumsum")
@@ -91,8 +92,8 @@ def slice_twice(m: Match) -> Any:
     ):  # fmt: skip
         # The last element read bounds the stop: d may lie past what the step reaches.
         count = max(0, -(-(d - c) // t))
-        stop = a + s * (c + t * (count - 1)) + 1 if count else a + s * c
-        rows.append((a + s * c if count else stop, stop, s * t))
+        last = a + s * (c + t * (count - 1))
+        rows.append((a + s * c, last + 1, s * t) if count else (a, a, 1))
     x = m.inputs(node)[0]
     start, stop, step = (tuple(column) for column in zip(*rows, strict=True))
     return ops.slice_(x, start, stop, step)
