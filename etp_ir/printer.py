@@ -66,6 +66,8 @@ def value_names(program: Program) -> dict[Value, str]:
     count = 0
     for node in program.nodes:
         for value in node.outputs:
+            if value in names:  # assigned twice: broken, but printed for its error
+                continue
             base = _clean(value.hint) or _clean(derived.get(value, ""))
             if base:
                 name, k = base, 0

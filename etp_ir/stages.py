@@ -14,6 +14,7 @@ from attrs import frozen
 from .checks import Check, Fault
 from .core import ROLE_KINDS, Literal, Node, Operand, Program
 from .errors import VerifyError, nearest
+from .types import BOOL
 
 MODEL_INPUTS = ("input", "target", "param", "state", "noise", "const")
 MODEL_OUTPUTS = ("output", "state", "loss", "metric")
@@ -99,31 +100,34 @@ def _additive(node: Node, seeds: list[bool]) -> bool:
     """Whether f(a + b) = f(a) + f(b) in the marked operands, at numbers that are not special."""
     if any(not v.type.dtype.is_float for v in node.outputs):
         return False
+    return all(_additive_where(node, seeds, truth) for truth in (False, True))
+
+
+def _additive_where(node: Node, seeds: list[bool], truth: bool) -> bool:
     rng = np.random.default_rng(0)
 
     def sample(x: Operand) -> Any:
-        dtype = x.type.dtype.numpy()
         if isinstance(x, Literal):
-            return np.asarray(x.value, dtype)
-        # Zeros are valid indices, whatever they index.
-        return (
-            rng.standard_normal(x.type.shape) if x.type.dtype.is_float else np.zeros(x.type.shape)
-        ).astype(dtype)
+            return np.asarray(x.value, x.dtype.numpy())
+        shape, dtype = x.type.shape, x.type.dtype
+        if dtype.is_float:
+            return np.asarray(rng.standard_normal(shape), dtype.numpy())
+        # Zeros are valid indices, whatever they index; conditions are tried both ways.
+        return np.full(shape, truth if dtype is BOOL else 0, dtype.numpy())
 
     def other(a: Any) -> Any:
         # The sum has the other sign than `a`, so that no kink at zero stays unseen.
-        return (-1.7 * a * (1 + 0.5 * rng.random(np.shape(a)))).astype(a.dtype)
-
-    first = [sample(x) for x in node.inputs]
-    second = [other(a) if seed else a for a, seed in zip(first, seeds, strict=True)]
-    both = [a + b if seed else a for a, b, seed in zip(first, second, seeds, strict=True)]
+        return np.asarray(-1.7 * a * (1 + 0.5 * rng.random(a.shape)), a.dtype)
 
     def run(arrays: list[Any]) -> tuple[Any, ...]:
         results = node.primitive.reference(*arrays, **node.attrs)
         return results if isinstance(results, tuple) else (results,)
 
+    first = [sample(x) for x in node.inputs]
+    second = [other(a) if seed else a for a, seed in zip(first, seeds, strict=True)]
+    both = [a + b if seed else a for a, b, seed in zip(first, second, seeds, strict=True)]
     for a, b, ab in zip(run(first), run(second), run(both), strict=True):
-        scale = max((float(np.max(np.abs(x), initial=0.0)) for x in (a, b, ab)), default=0.0)
+        scale = max(float(np.max(np.abs(x), initial=0.0)) for x in (a, b, ab))
         if not np.allclose(np.add(a, b), ab, rtol=0, atol=0.02 * scale):
             return False
     return True
