@@ -21,6 +21,7 @@ from attrs import define, field, frozen
 from etp_ir import ops
 from etp_ir.builder import Builder
 from etp_ir.core import Literal, Node, Program, Value
+from etp_ir.primitive import get
 from etp_ir.tracer import Tracer
 from etp_ir.transforms.batch import rename
 from etp_ir.transforms.vjp import pullback
@@ -227,28 +228,19 @@ class Pieces:
             {n: pulled[v] for n, v in params.items() if v in pulled},
         )
 
-    def boundary_signals(self, seed: Tracer, group: HiddenGroup) -> Signals:
+    def boundary_signals(self, seed: Tracer, group: HiddenGroup) -> dict[str, Tracer]:
         """Return the partial derivatives of the loss at the boundary of the step.
 
-        Those of ``states`` are taken with respect to the values that leave the step, the other
-        states of the group held fixed; those of ``products`` along the paths that meet no state
-        of the group.
+        They are taken with respect to the values of a group that leave the step, its other
+        states held fixed: a path from one new state to another is the business of ``u``.
         """
         s = self.structure
         loss = s.program.output("loss").value
         new = {n: v for n in group.states if isinstance(v := s.states[n][1], Value)}
-        trained = list(s.weights)
-        pulled = pullback(
-            self.builder, s.program.nodes, list(new.values()),
-            {loss: seed} if isinstance(loss, Value) else {},
-            taps=[n.output for n in trained if n.output not in new.values()],
-            detach={(n, n.primitive.weight or 0) for n in trained},
-        )  # fmt: skip
-        return Signals(
-            {n: pulled[v] for n, v in new.items() if v in pulled},
-            {n: pulled[n.output] for n in trained if n.output in pulled},
-            {},
-        )
+        if not isinstance(loss, Value):
+            return {}
+        pulled = pullback(self.builder, s.program.nodes, list(new.values()), {loss: seed})
+        return {n: pulled[v] for n, v in new.items() if v in pulled}
 
     def credit(self, node: Node, cotangent: Tracer) -> Tracer:
         """Return the derivative with respect to the weight of a product, given that of ``y``."""
@@ -271,10 +263,16 @@ def gather_positions(builder: Builder, x: Tracer, relation: HiddenParamOpRelatio
         return x
     shape = relation.y.type.shape
     # An element of y that reaches nothing has u = 0: which position it reads is immaterial.
-    index = np.maximum(relation.index, 0).astype(np.int32).ravel()
-    flat = ops.reshape(x, (x.size,))
-    picked = ops.gather(flat, Tracer(builder, builder.constant_like(index, "index")), 0)
-    return ops.reshape(picked, shape)  # type: ignore[no-any-return]
+    index = np.maximum(relation.index, 0).ravel()
+    n = x.size
+    flat = ops.reshape(x, (n,))
+    copies = index.size // n
+    if copies * n == index.size and np.array_equal(index, np.tile(np.arange(n), copies)):
+        spread = ops.broadcast(flat, (copies, n), (1,))
+        return ops.reshape(spread, shape)  # type: ignore[no-any-return]
+    values = tuple(int(i) for i in index)
+    table = builder.emit(get("table"), [], {"values": values, "shape": (index.size,)})[0]
+    return ops.reshape(ops.gather(flat, Tracer(builder, table), 0), shape)  # type: ignore[no-any-return]
 
 
 def universe(axes: Axes) -> str:

@@ -147,6 +147,14 @@ class Dependence:
             return False
         return end in self.after(start)
 
+    def leads_avoiding(self, start: Operand, end: Operand, avoid: set[Value]) -> bool:
+        """Whether ``end`` depends on ``start`` along a path that meets none of ``avoid``."""
+        if isinstance(start, Literal) or isinstance(end, Literal):
+            return False
+        if start in avoid:
+            return False
+        return nx.has_path(nx.restricted_view(self.graph, avoid - {end}, []), start, end)
+
 
 def analyse(program: Program) -> Structure:
     """Return the structure of a traced step.

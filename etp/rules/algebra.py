@@ -13,6 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from etp_ir import ops
+from etp_ir.errors import IRError
 from etp_ir.tracer import Tracer
 
 
@@ -29,6 +30,8 @@ class Named:
             return self
         if not isinstance(other, Named):
             return Named(_scale(self.array, other), self.axes, self.universe)
+        if other.universe != self.universe:
+            raise IRError(f"axes of {self.universe!r} and {other.universe!r} are named apart")
         union = "".join(c for c in self.universe if c in self.axes or c in other.axes)
         return self.contract(other, union)
 

@@ -24,10 +24,11 @@ from ..builder import Builder
 from ..core import Input, Literal, Node, Operand, Output, Program, Role, Value
 from ..errors import IRError
 from ..primitive import get
-from ..tracer import Tracer, bind, copy_nodes, replay
+from ..tracer import Tracer, bind, copy_nodes, operand, replay
 from .batch import batch_program
 
 _FIXED, _AHEAD, _FORWARD, _AFTER, _BACKWARD, _LAST = range(6)
+_SUM = "sum of "
 
 
 def roll(
@@ -38,6 +39,7 @@ def roll(
     backward: Mapping[str, str] | None = None,
     sliced: Collection[str] = (),
     total: Collection[str] = (),
+    hoist: bool = True,
     name: str | None = None,
 ) -> Program:
     """Return the program for ``length`` steps.
@@ -59,6 +61,10 @@ def roll(
     total
         Kinds of roles whose outputs are summed over steps. Outputs that are neither carried
         nor summed get a leading time axis.
+    hoist
+        Compute what is not part of a recurrence for all steps at once, in memory that grows
+        with the number of steps. Otherwise every step is computed in the loop, and sums are
+        carried.
 
     Returns
     -------
@@ -66,8 +72,30 @@ def roll(
         Inputs of the same names: initial carries, sliced arrays, constants. Outputs of the same
         keys: final carries, sums, stacks.
     """
-    return _Roll(program, length, dict(forward), dict(backward or {}), set(sliced), set(total),
-                 name or program.name).run()  # fmt: skip
+    if not hoist:
+        if backward:
+            raise IRError("backward carries need values of earlier steps: they must be hoisted")
+        program, forward = _carry_sums(program, dict(forward), total)
+    return _Roll(program, length, dict(forward), dict(backward or {}), set(sliced),
+                 set(total) if hoist else set(), hoist, name or program.name).run()  # fmt: skip
+
+
+def _carry_sums(
+    program: Program, forward: dict[str, str], total: Collection[str]
+) -> tuple[Program, dict[str, str]]:
+    """Return the step with its summed outputs as carries that start from zero."""
+    builder = Builder(program.name, share=True)
+    given = [Tracer(builder, builder.input(p.name, p.type, p.role)) for p in program.inputs]
+    results = replay(program, builder, given)
+    pairs: list[Any] = []
+    for out, result in zip(program.outputs, results, strict=True):
+        if out.role.kind in total:
+            name = f"{_SUM}{out.key}"
+            held = Tracer(builder, builder.input(name, out.type, "carry"))
+            result = ops.add(held, result)
+            forward[name] = out.key
+        pairs.append((operand(builder, result, out.type.dtype), out.role))
+    return builder.finish(pairs), forward
 
 
 @define
@@ -78,6 +106,7 @@ class _Roll:
     backward: dict[str, str]
     sliced: set[str]
     total: set[str]
+    hoist: bool
     name: str
     builder: Builder = field(init=False)
     fixed: dict[Value, Any] = field(init=False, factory=dict)
@@ -91,6 +120,9 @@ class _Roll:
             shape = port.type.shape
             varies = port.name in self.sliced
             type = port.type.with_shape((self.length, *shape)) if varies else port.type
+            if port.name.startswith(_SUM):
+                initial[port.name] = ops.full(self.builder, shape, 0, type.dtype)
+                continue
             given = Tracer(self.builder, self.builder.input(port.name, type, port.role))
             if varies:
                 self.stacked[port.value] = given
@@ -145,6 +177,8 @@ class _Roll:
                 if node in needed_f:
                     raise IRError(f"a forward carry of @{program.name} depends on a backward one")
                 kind = _BACKWARD if node in needed_b else _LAST
+            elif not self.hoist and (node in after or node in ahead):
+                kind = _FORWARD
             elif node in after:
                 kind = _FORWARD if node in needed_f else _AFTER
             else:

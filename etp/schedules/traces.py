@@ -1,0 +1,128 @@
+"""The arrays that a rule keeps between steps, and how they are named in a program."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from etp_ir import ops
+from etp_ir.core import Role
+from etp_ir.tracer import Tracer
+from etp_ir.types import TensorType
+
+from ..compiler.pieces import Axes, axes_of, universe
+from ..compiler.structure import HiddenParamOpRelation
+from ..rules.algebra import Mat, Named, Vec
+from ..rules.base import Slot, TraceRule
+
+STEPS = "steps"
+
+
+@frozen(eq=False)
+class TraceArray:
+    """One array kept by a rule.
+
+    Attributes
+    ----------
+    name
+        Name of the program's input.
+    role
+        Role of that input, and of the output with the value after the step.
+    type
+        Type for one example.
+    relation, slot, state
+        What it belongs to; None for the step counter and for influence matrices.
+    """
+
+    name: str
+    role: Role
+    type: TensorType
+    relation: HiddenParamOpRelation | None = None
+    slot: str = ""
+    state: str | None = None
+
+    @property
+    def shared(self) -> bool:
+        """Whether all examples share the array."""
+        return self.name == STEPS
+
+
+def extents(relation: HiddenParamOpRelation) -> dict[str, int]:
+    """Return the extent of each letter of a weight product."""
+    node, axes = relation.node, axes_of(relation.node)
+    sizes = dict(zip(axes.y, relation.y.type.shape, strict=True))
+    weight = node.primitive.weight or 0
+    sizes.update(zip(axes.w, node.inputs[weight].type.shape, strict=True))
+    for i, x in enumerate(node.inputs):
+        if i != weight:
+            sizes.update(zip(axes.x, x.type.shape, strict=True))
+    return sizes
+
+
+def relation_traces(
+    rule: TraceRule, relation: HiddenParamOpRelation, slots: Mapping[str, Slot], dtype: Any
+) -> list[TraceArray]:
+    """Return the arrays a rule keeps for one relation."""
+    sizes = extents(relation)
+    arrays = []
+    for slot, spec in slots.items():
+        type = TensorType(dtype, tuple(sizes[c] for c in spec.axes))
+        for state in relation.group.states if spec.per_state else (None,):
+            of = (relation.name, state) if state else (relation.name,)
+            if len(slots) > 1:
+                of = (*of, slot)
+            name = ".".join(("e" if len(slots) == 1 else f"e_{slot}", *of[:2]))
+            arrays.append(TraceArray(name, Role("trace", of), type, relation, slot, state))
+    return arrays
+
+
+def step_counter(dtype: Any) -> TraceArray:
+    """Return the counter of steps that a rule with a bias correction keeps."""
+    return TraceArray(STEPS, Role("trace", (STEPS,)), TensorType(dtype))
+
+
+def read(
+    arrays: Sequence[TraceArray], relation: HiddenParamOpRelation, slots: Mapping[str, Slot],
+    inputs: Mapping[str, Tracer], dtype: Any,
+) -> dict[str, Vec | Named]:  # fmt: skip
+    """Return a relation's traces in the notation of rules."""
+    axes = axes_of(relation.node)
+    out: dict[str, Vec | Named] = {}
+    for slot, spec in slots.items():
+        mine = {a.state: inputs[a.name] for a in arrays if a.relation is relation and a.slot == slot}
+        named = {s: Named(cast(x, dtype), spec.axes, universe(axes)) for s, x in mine.items()}
+        out[slot] = (
+            Vec({s: x for s, x in named.items() if s is not None}) if spec.per_state else named[None]
+        )
+    return out
+
+
+def write(
+    arrays: Sequence[TraceArray], relation: HiddenParamOpRelation,
+    traces: Mapping[str, Vec | Named],
+) -> dict[str, Tracer | None]:  # fmt: skip
+    """Return the arrays of a relation by name; None where a trace is zero."""
+    out: dict[str, Tracer | None] = {}
+    for a in arrays:
+        if a.relation is not relation:
+            continue
+        value = traces[a.slot]
+        entry = value.entries.get(a.state or "") if isinstance(value, Vec) else value
+        out[a.name] = None if entry is None else cast(entry.array, a.type.dtype)
+    return out
+
+
+def cast(x: Tracer, dtype: Any) -> Tracer:
+    """Return the array in an element type, unchanged if it has it."""
+    return x if x.dtype is dtype else ops.cast(x, dtype)
+
+
+def bare_view(relation: HiddenParamOpRelation) -> Any:
+    """Return a relation's view without its per-step arrays, for reading a gradient."""
+    from ..compiler.pieces import RelationView
+
+    axes: Axes = axes_of(relation.node)
+    return RelationView(relation.name, relation, None, Vec({}), Mat({}), axes)
+
