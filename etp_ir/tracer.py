@@ -16,7 +16,7 @@ from .core import Literal, Operand, Program, Role, Value
 from .errors import TraceError, TypeRuleError, compose
 from .primitive import Primitive
 from .source import user_source
-from .types import BOOL, I32, DType, TensorType, promote
+from .types import BOOL, F32, I32, DType, TensorType, promote
 
 Number = bool | int | float
 
@@ -102,7 +102,7 @@ class Tracer:
             "a traced value is not a number yet", "keep it as an array and use functions of xp"
         )
 
-    __int__ = __index__ = __complex__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __complex__ = __float__
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise self._concrete(
@@ -181,7 +181,7 @@ for _dunder, _name in {
     "neg": "negative", "pos": "positive", "abs": "abs", "invert": "bitwise_invert",
 }.items():  # fmt: skip
     setattr(Tracer, f"__{_dunder}__", lambda self, _n=_name: getattr(self._xp(), _n)(self))
-Tracer.__hash__ = object.__hash__  # type: ignore[method-assign,assignment]
+Tracer.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
 # -- binding -------------------------------------------------------------------------------
@@ -208,20 +208,33 @@ def find_builder(items: Sequence[Any]) -> Builder | None:
     for item in items:
         if isinstance(item, Tracer):
             if found is not None and item.builder is not found:
+                source = user_source()
                 raise TraceError(
-                    f"a traced value of @{item.builder.name} was used while tracing "
-                    f"@{found.name}\npass it as an argument instead of keeping it"
+                    compose(
+                        f"a value traced in @{found.name} met one traced in @{item.builder.name}",
+                        where=f"at {source}" if source else "",
+                        how="a traced value lives only while its function is traced: "
+                        "pass it as an argument instead of keeping it",
+                    )
                 )
             found = item.builder
     return found
 
 
 def literal(number: Any, dtype: DType) -> Literal:
-    """Return the literal of a number in an element type."""
+    """Return the literal of a number in an element type.
+
+    Raises
+    ------
+    TypeRuleError
+        If a fraction is wanted as an integer.
+    """
     if dtype.is_float:
         return Literal(float(number), dtype)
     if dtype is BOOL:
         return Literal(bool(number), dtype)
+    if not float(number).is_integer():
+        raise TypeRuleError(f"{number} is not a number of type {dtype}; use xp.astype first")
     return Literal(int(number), dtype)
 
 
@@ -231,8 +244,8 @@ def operand(builder: Builder, item: Any, dtype: DType | None = None) -> Operand:
         return item.value
     if is_number(item):
         if dtype is None:
-            dtype = (BOOL if isinstance(item, (bool, np.bool_)) else
-                     I32 if isinstance(item, (int, np.integer)) else builder.float_dtype)  # fmt: skip
+            whole = I32 if isinstance(item, (int, np.integer)) else builder.float_dtype
+            dtype = BOOL if isinstance(item, (bool, np.bool_)) else whole
         return literal(item, dtype)
     if isinstance(item, (Value, Literal)):
         return item
@@ -292,10 +305,8 @@ def trace(
         floating-point input.
     """
     if float_dtype is None:
-        floats = [t.dtype for t in types.values() if t.dtype.is_float]
-        builder = Builder(name, track_source=True, **({"float_dtype": floats[0]} if floats else {}))
-    else:
-        builder = Builder(name, track_source=True, float_dtype=float_dtype)
+        float_dtype = next((t.dtype for t in types.values() if t.dtype.is_float), F32)
+    builder = Builder(name, track_source=True, float_dtype=float_dtype)
     given = {
         key: Tracer(builder, builder.input(key, type, (roles or {}).get(key, Role("input"))))
         for key, type in types.items()
@@ -303,6 +314,12 @@ def trace(
     result = function(**given)
     results = tuple(result) if isinstance(result, (tuple, list)) else (result,)
     chosen = outputs or [Role("output", (str(i),)) for i in range(len(results))]
+    if any(r is None for r in results) or len(results) != len(chosen):
+        shown = "None" if result is None else f"{len(results)} results"
+        raise TraceError(
+            f"@{builder.name} returned {shown} where {len(chosen)} arrays were expected\n"
+            "return one array, or a tuple of arrays"
+        )
     pairs = [(operand(builder, unwrap(r)), role) for r, role in zip(results, chosen, strict=True)]
     return builder.finish(pairs), builder.bindings
 
