@@ -29,6 +29,7 @@ ALLOWED = {
     "etp_backends.cupy": {"cupy"},
     "etp": {"etp", "etp_ir", "attrs", "numpy"},
     "etp.compiler": {"networkx"},
+    "etp.compiler.report": {"rich"},
     "etp.tasks": {"sklearn"},
     "etp.cli": {"typer", "rich", "matplotlib"},
 }
