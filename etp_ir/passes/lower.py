@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from ..builder import Builder
@@ -9,8 +10,14 @@ from ..core import Operand, Program
 from ..tracer import operand, wrap
 
 
-def lower(program: Program) -> Program:
-    """Return the program in core primitives only, also inside regions."""
+def lower(program: Program, *, keep: Collection[str] = ()) -> Program:
+    """Return the program in core primitives only, also inside regions.
+
+    Parameters
+    ----------
+    keep
+        Names of composite primitives that stay, for a backend that has them.
+    """
     builder = Builder(program.name, share=True)
     env: dict[Operand, Operand] = {
         p.value: builder.input(p.name, p.type, p.role) for p in program.inputs
@@ -19,10 +26,10 @@ def lower(program: Program) -> Program:
         outputs: tuple[Operand, ...]
         inputs = [env.get(x, x) for x in node.inputs]
         attrs: dict[str, Any] = {
-            k: lower(v) if isinstance(v, Program) else v for k, v in node.attrs.items()
+            k: lower(v, keep=keep) if isinstance(v, Program) else v for k, v in node.attrs.items()
         }
         with builder.at(node.source):
-            if node.primitive.lower is None:
+            if node.primitive.lower is None or node.primitive.name in keep:
                 outputs = builder.emit(node.primitive, inputs, attrs, node.outputs[0].hint)
             else:
                 results = node.primitive.lower(*(wrap(builder, x) for x in inputs), **attrs)
