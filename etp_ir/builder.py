@@ -28,6 +28,11 @@ class Builder:
         Element type that captured floating-point constants and literals take.
     track_source
         Record the user's line on every node; otherwise the source set by `at` is used.
+
+    Attributes
+    ----------
+    constant_names
+        Names for captured arrays, by identity; an array without one is called ``c``.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Builder:
         self._source: Source | None = None
         self._seen: dict[Any, tuple[Value, ...]] | None = {} if share else None
         self._constants: dict[int, tuple[Any, Value]] = {}
+        self.constant_names: dict[int, str] = {}
 
     def input(self, name: str, type: TensorType, role: Role | str) -> Value:
         """Append an input and return its value."""
@@ -58,6 +64,7 @@ class Builder:
         """Return the value of a captured array, adding it as an input of role ``const``."""
         if id(array) in self._constants:
             return self._constants[id(array)][1]
+        hint = self.constant_names.get(id(array), hint)
         data = np.asarray(array)
         if type_of(data).dtype.is_float:
             data = data.astype(self.float_dtype.numpy())

@@ -1,0 +1,63 @@
+"""The gated recurrent unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from etp_ir import namespace as xp
+from etp_ir.errors import ModelError, nearest
+
+from ..functional import matmul
+from ..init import Rng, zeros
+from ..model import Module, Param, State
+from .linear import Gate
+
+
+class GRUCell(Module):
+    r"""Gated recurrent unit (Cho et al., EMNLP 2014).
+
+    $$\begin{aligned}
+    r &= \sigma(x W^r_{in} + h W^r_{rec} + b^r) \\
+    z &= \sigma(x W^z_{in} + h W^z_{rec} + b^z) \\
+    n &= \tanh(x W^n_{in} + b^n + r \odot (h W^n_{rec} + b^n_{rec})) \\
+    h' &= (1 - z) \odot n + z \odot h
+    \end{aligned}$$
+
+    Here the reset gate acts after the product (the variant of cuDNN and PyTorch), so that every
+    weight reaches the state position by position. With ``reset="before"``, the paper's form,
+    $n = \tanh(x W^n_{in} + b^n + (r \odot h) W^n_{rec})$, and the weights of $r$ reach the state
+    only through another product.
+
+    Parameters
+    ----------
+    n_in, n_rec
+        Width of the input and of the state.
+    reset
+        ``"after"`` or ``"before"``.
+    rng
+        Generator or seed of the initial weights: Glorot for the input, orthogonal for the state.
+    """
+
+    def __init__(self, n_in: int, n_rec: int, *, reset: str = "after", rng: Rng) -> None:
+        if reset not in ("after", "before"):
+            raise ModelError(f"no reset variant {reset!r}{nearest(reset, ('after', 'before'))}")
+        rng = np.random.default_rng(rng)
+        self.r = Gate(n_in, n_rec, rng=rng)
+        self.z = Gate(n_in, n_rec, rng=rng)
+        self.n = Gate(n_in, n_rec, rng=rng)
+        self.b_rec = Param(zeros((n_rec,))) if reset == "after" else None
+        self.h = State((n_rec,))
+
+    def __call__(self, x: Any) -> Any:
+        """Return the new state."""
+        h = self.h.value
+        r = xp.sigmoid(self.r(x, h))
+        z = xp.sigmoid(self.z(x, h))
+        if self.b_rec is None:
+            n = xp.tanh(self.n(x, r * h))
+        else:
+            n = xp.tanh(self.n.from_input(x) + r * matmul(h, self.n.w_rec, self.b_rec))
+        self.h.value = (1 - z) * n + z * h
+        return self.h.value

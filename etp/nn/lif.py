@@ -1,0 +1,183 @@
+"""Leaky integrate-and-fire neurons, without and with an adaptive threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from etp_ir.errors import ModelError, nearest
+
+from ..functional import spike, stop_gradient
+from ..init import Rng
+from ..model import Module, State
+from .synapse import CurrentSynapse, decay
+
+RESETS = ("subtract", "zero", "none")
+
+
+def _known_reset(instance: Any, attribute: Any, value: str) -> None:
+    if value not in RESETS:
+        raise ModelError(f"no reset {value!r}{nearest(value, RESETS)}")
+
+
+@frozen
+class Membrane:
+    """How a voltage leaks, is reset and spikes.
+
+    Attributes
+    ----------
+    beta
+        Decay per step.
+    threshold
+        Voltage above which the neuron spikes.
+    reset
+        ``"subtract"`` the threshold, to ``"zero"``, or ``"none"``.
+    detach_reset
+        Whether derivatives ignore the reset.
+    surrogate
+        Derivative of the spike, see `etp.spike`.
+    """
+
+    beta: Any
+    threshold: float
+    reset: str = field(validator=_known_reset)
+    detach_reset: bool
+    surrogate: str | Callable[[Any], Any]
+
+    def spikes(self, v: Any, raised: Any = 0.0) -> Any:
+        """Return the spikes at a voltage, with the threshold raised by some amount."""
+        return spike(v - (self.threshold + raised), self.surrogate)
+
+    def leak(self, v: Any, z: Any) -> Any:
+        """Return what is left of the voltage of neurons that spiked by ``z``."""
+        past = stop_gradient(z) if self.detach_reset else z
+        if self.reset == "zero":
+            return self.beta * (v * (1 - past))
+        left = self.beta * v
+        return left - self.threshold * past if self.reset == "subtract" else left
+
+
+class LIFCell(Module):
+    r"""Leaky integrate-and-fire neurons with recurrent, exponentially decaying currents.
+
+    $$\begin{aligned}
+    z^{t-1} &= \Theta(V^{t-1} - \vartheta) \\
+    I^t &= \alpha\, I^{t-1} + x^t W_{in} + z^{t-1} W_{rec} + b \\
+    V^t &= \beta\, V^{t-1} - \vartheta\, \bar z^{t-1} + I^t \\
+    z^t &= \Theta(V^t - \vartheta), \qquad
+    \alpha = e^{-dt/\tau_{syn}}, \quad \beta = e^{-dt/\tau_{mem}}
+    \end{aligned}$$
+
+    The new current feeds the new voltage within the step. Spikes are a function of the voltage,
+    so the states are $I$ and $V$ alone, and everything read outside follows from the outgoing
+    states. $\bar z$ is $z$, detached if ``detach_reset``. With ``reset="zero"`` the voltage is
+    $V^t = \beta\, V^{t-1} (1 - \bar z^{t-1}) + I^t$.
+
+    Zenke & Vogels, "The remarkable robustness of surrogate gradient learning for instilling
+    complex function in spiking neural networks", Neural Computation 2021.
+
+    Parameters
+    ----------
+    n_in, n_rec
+        Width of the input and number of neurons.
+    tau_mem, tau_syn, dt
+        Time constants of membrane and synapse and the length of a step, in one unit; numbers,
+        or arrays with one entry per neuron.
+    threshold, reset, detach_reset, surrogate
+        See `Membrane`.
+    recurrent, bias, rng
+        See `CurrentSynapse`.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_rec: int,
+        *,
+        tau_mem: Any = 10.0,
+        tau_syn: Any = 5.0,
+        dt: float = 1.0,
+        threshold: float = 1.0,
+        reset: str = "subtract",
+        detach_reset: bool = True,
+        surrogate: str | Callable[[Any], Any] = "fast_sigmoid",
+        recurrent: bool = True,
+        bias: float | None = None,
+        rng: Rng,
+    ) -> None:
+        self.synapse = CurrentSynapse(
+            n_in, n_rec, tau=tau_syn, dt=dt, recurrent=recurrent, bias=bias, rng=rng
+        )
+        self.v = State((n_rec,))
+        self.membrane = Membrane(decay(tau_mem, dt), threshold, reset, detach_reset, surrogate)
+
+    def __call__(self, x: Any) -> Any:
+        """Return the spikes of the new voltage."""
+        v = self.v.value
+        z = self.membrane.spikes(v)
+        self.v.value = self.membrane.leak(v, z) + self.synapse(x, z)
+        return self.membrane.spikes(self.v.value)
+
+
+class ALIFCell(Module):
+    r"""Leaky integrate-and-fire neurons whose spikes raise their threshold for a while.
+
+    The equations of `LIFCell`, with a second variable in the threshold:
+
+    $$z^t = \Theta(V^t - \vartheta - \gamma a^t), \qquad
+      a^t = \rho\, a^{t-1} + z^{t-1}, \qquad \rho = e^{-dt/\tau_a}$$
+
+    The states are $I$, $V$ and $a$.
+
+    Bellec et al., "Long short-term memory and learning-to-learn in networks of spiking neurons",
+    NeurIPS 2018, and Nature Communications 2020.
+
+    Parameters
+    ----------
+    tau_adapt
+        Time constant $\tau_a$ of the adaptation; a number, or one entry per neuron.
+    adaptation
+        Strength $\gamma$; a number, or one entry per neuron.
+    n_in, n_rec, tau_mem, tau_syn, dt, threshold, reset, detach_reset, surrogate
+        See `LIFCell`.
+    recurrent, bias, rng
+        See `CurrentSynapse`.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_rec: int,
+        *,
+        tau_adapt: Any = 100.0,
+        adaptation: Any = 0.2,
+        tau_mem: Any = 10.0,
+        tau_syn: Any = 5.0,
+        dt: float = 1.0,
+        threshold: float = 1.0,
+        reset: str = "subtract",
+        detach_reset: bool = True,
+        surrogate: str | Callable[[Any], Any] = "fast_sigmoid",
+        recurrent: bool = True,
+        bias: float | None = None,
+        rng: Rng,
+    ) -> None:
+        self.synapse = CurrentSynapse(
+            n_in, n_rec, tau=tau_syn, dt=dt, recurrent=recurrent, bias=bias, rng=rng
+        )
+        self.v = State((n_rec,))
+        self.a = State((n_rec,))
+        self.membrane = Membrane(decay(tau_mem, dt), threshold, reset, detach_reset, surrogate)
+        self.rho = decay(tau_adapt, dt)
+        self.adaptation = adaptation if np.ndim(adaptation) == 0 else np.asarray(adaptation)
+
+    def __call__(self, x: Any) -> Any:
+        """Return the spikes of the new states."""
+        v, a = self.v.value, self.a.value
+        z = self.membrane.spikes(v, self.adaptation * a)
+        self.a.value = self.rho * a + z
+        self.v.value = self.membrane.leak(v, z) + self.synapse(x, z)
+        return self.membrane.spikes(self.v.value, self.adaptation * self.a.value)

@@ -1,0 +1,80 @@
+"""Affine maps: of an input, and of an input together with a state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from etp_ir import namespace as xp
+
+from ..functional import matmul
+from ..init import Initializer, Rng, constant, glorot, orthogonal
+from ..model import Module, Param
+
+
+class Linear(Module):
+    r"""Affine map of the last axis, $y = x W + b$.
+
+    Parameters
+    ----------
+    n_in, n_out
+        Sizes of the last axis before and after.
+    bias
+        Whether to add $b$, which starts at zero.
+    rng
+        Generator or seed of the initial weight.
+    w_init
+        Initial weight, ``(rng, shape) -> array``.
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, *, bias: bool = True, rng: Rng, w_init: Initializer = glorot
+    ) -> None:
+        self.weight = Param(w_init(rng, (n_in, n_out)))
+        self.bias = Param(constant((n_out,), 0.0)) if bias else None
+
+    def __call__(self, x: Any) -> Any:
+        """Return the map of ``x``."""
+        return matmul(x, self.weight, self.bias)
+
+
+class Gate(Module):
+    r"""Affine map of an input and a state, $y = x W_{in} + h W_{rec} + b$.
+
+    The two weights are separate, so that the input's product does not wait for the state.
+
+    Parameters
+    ----------
+    n_in, n_rec
+        Width of the input; width of the state and of the result.
+    bias
+        Initial value of $b$, or None for no bias.
+    rng
+        Generator or seed of the initial weights.
+    w_in_init, w_rec_init
+        Initial weights, ``(rng, shape) -> array``.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_rec: int,
+        *,
+        bias: float | None = 0.0,
+        rng: Rng,
+        w_in_init: Initializer = glorot,
+        w_rec_init: Initializer = orthogonal,
+    ) -> None:
+        rng = np.random.default_rng(rng)
+        self.w_in = Param(w_in_init(rng, (n_in, n_rec)))
+        self.w_rec = Param(w_rec_init(rng, (n_rec, n_rec)))
+        self.b = None if bias is None else Param(constant((n_rec,), bias))
+
+    def __call__(self, x: Any, h: Any) -> Any:
+        """Return the map of the input ``x`` and the state ``h``."""
+        return xp.add(self.from_input(x), matmul(h, self.w_rec))
+
+    def from_input(self, x: Any) -> Any:
+        """Return the part that does not depend on the state, with the bias."""
+        return matmul(x, self.w_in, self.b)

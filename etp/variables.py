@@ -1,0 +1,359 @@
+"""What a model keeps between steps: parameters and states, which act as arrays.
+
+Outside a trace a variable holds a concrete array. While a step is being traced its value is
+looked up in the trace, and writes go there, so that tracing never changes the model.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import numpy as np
+from attrs import define, field
+
+from etp_ir import namespace as xp
+from etp_ir.builder import Builder
+from etp_ir.errors import ETPError, ModelError, ShapeError, compose
+from etp_ir.namespace.dispatch import array
+from etp_ir.source import user_source
+from etp_ir.tracer import Tracer, find_builder, is_number, unwrap
+from etp_ir.types import F32, DType, TensorType, dtype_of, type_of
+
+
+@define
+class StepTrace:
+    """The step that is being traced: what each variable currently stands for.
+
+    Attributes
+    ----------
+    values
+        Current value of each variable, by identity.
+    types
+        Type of each state, which a new value must have.
+    paths
+        Dotted path of each variable, by identity.
+    modules
+        The modules of the model, by identity; they are closed for assignment.
+    written
+        States assigned so far, by identity.
+    """
+
+    builder: Builder
+    values: dict[int, Any] = field(factory=dict)
+    types: dict[int, TensorType] = field(factory=dict)
+    paths: dict[int, str] = field(factory=dict)
+    modules: Mapping[int, Any] = field(factory=dict)
+    written: dict[int, Tracer] = field(factory=dict)
+
+    @contextmanager
+    def active(self) -> Iterator[None]:
+        """Let variables resolve here inside the block."""
+        token = _CURRENT.set(self)
+        try:
+            yield
+        finally:
+            _CURRENT.reset(token)
+
+
+_CURRENT: ContextVar[StepTrace | None] = ContextVar("etp_step_trace", default=None)
+
+
+def current_trace() -> StepTrace | None:
+    """Return the step being traced, if any."""
+    return _CURRENT.get()
+
+
+def mistake(error: type[ETPError], what: str, how: str) -> ETPError:
+    """Return an error with the user's line."""
+    source = user_source()
+    return error(compose(what, where=f"at {source}" if source else "", how=how))
+
+
+class Variable:
+    """An array that outlives a step; the base of `Param` and `State`."""
+
+    __array_priority__ = 900
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    # -- value ------------------------------------------------------------------------------
+    @property
+    def value(self) -> Any:
+        """The current array: concrete, or traced while a step is being traced."""
+        trace = _CURRENT.get()
+        if trace is None:
+            return self._array
+        if id(self) not in trace.values:
+            raise mistake(
+                ModelError, f"{self!r} is used by the model but is not part of it",
+                "keep it in an attribute of the module, or in a list, tuple or dict there",
+            )  # fmt: skip
+        return trace.values[id(self)]
+
+    @value.setter
+    def value(self, new: Any) -> None:
+        self._assign(unwrap(new), _CURRENT.get())
+
+    def _assign(self, new: Any, trace: StepTrace | None) -> None:
+        raise NotImplementedError
+
+    def __etp_value__(self) -> Any:
+        return self.value
+
+    # -- attributes of an array -------------------------------------------------------------
+    @property
+    def type(self) -> TensorType:
+        """Element type and shape."""
+        return type_of(self.value)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
+        return tuple(self._array.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """Element type of the current array."""
+        return self.value.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    @property
+    def T(self) -> Any:
+        """Transpose of a matrix."""
+        return xp.matrix_transpose(self)
+
+    mT = T
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({type_of(self._array)})"
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.value)
+
+    def __getitem__(self, key: Any) -> Any:
+        return xp.getitem(self.value, key)
+
+    def __setitem__(self, key: Any, item: Any) -> None:
+        raise mistake(
+            ModelError, f"{self!r} cannot be changed in place",
+            "assign a new array to its .value, built with xp.where, xp.concat or xp.stack",
+        )  # fmt: skip
+
+    # -- protocols --------------------------------------------------------------------------
+    def __array_namespace__(self, api_version: str | None = None) -> Any:
+        return xp
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        value = self.value
+        return value.__array__() if isinstance(value, Tracer) else np.array(value, dtype=dtype)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        inputs = tuple(unwrap(x) for x in inputs)
+        if find_builder(inputs) is not None:
+            return xp.from_numpy(ufunc.__name__, method, inputs, kwargs)
+        return getattr(ufunc, method)(*inputs, **kwargs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        leaves: list[Any] = []
+        args = _replace(args, leaves)
+        if find_builder(leaves) is not None:
+            return xp.from_numpy(func.__name__, "__call__", args, kwargs)
+        return func(*args, **kwargs)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    # -- methods ----------------------------------------------------------------------------
+    def astype(self, dtype: Any) -> Any:
+        """Return the array converted to another element type."""
+        return xp.astype(self.value, dtype)
+
+    def reshape(self, *shape: Any) -> Any:
+        """Return the elements in another shape."""
+        return self.value.reshape(*shape)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Return the sum over axes."""
+        return xp.sum(self.value, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Return the mean over axes."""
+        return xp.mean(self.value, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Any:
+        """Return the maximum over axes."""
+        return xp.max(self.value, axis=axis, keepdims=keepdims)
+
+
+def _replace(item: Any, leaves: list[Any]) -> Any:
+    """Return nested arguments with the values of variables, collecting the arrays."""
+    if isinstance(item, (list, tuple)):
+        return type(item)(_replace(x, leaves) for x in item)
+    leaves.append(unwrap(item))
+    return leaves[-1]
+
+
+def _operator(function: Callable[..., Any], reflected: bool) -> Callable[..., Any]:
+    def method(self: Variable, other: Any) -> Any:
+        a, b = unwrap(self), unwrap(other)
+        return function(b, a) if reflected else function(a, b)
+
+    return method
+
+
+def _unary(function: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda self: function(self.value)
+
+
+for _name in (
+    "add", "sub", "mul", "truediv", "pow", "matmul", "and_", "or_", "xor", "mod", "floordiv",
+    "lshift", "rshift",
+):  # fmt: skip
+    _dunder = _name.rstrip("_")
+    setattr(Variable, f"__{_dunder}__", _operator(getattr(operator, _name), False))
+    setattr(Variable, f"__r{_dunder}__", _operator(getattr(operator, _name), True))
+for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
+    setattr(Variable, f"__{_name}__", _operator(getattr(operator, _name), False))
+for _name in ("neg", "pos", "abs", "invert"):
+    setattr(Variable, f"__{_name}__", _unary(getattr(operator, _name)))
+Variable.__hash__ = object.__hash__  # type: ignore[method-assign]
+
+
+class Param(Variable):
+    """A weight of the model.
+
+    Parameters
+    ----------
+    array
+        Initial value; it is copied.
+    trainable
+        Whether it is learned. One that is not becomes a constant of the compiled step.
+
+    Examples
+    --------
+    >>> w = Param(np.ones((2, 3)))
+    >>> (2 * w).shape
+    (2, 3)
+    """
+
+    def __init__(self, array: Any, *, trainable: bool = True) -> None:
+        data = np.array(unwrap(array), copy=True)
+        if trainable and not type_of(data).dtype.is_float:
+            raise mistake(
+                ModelError, f"a trained parameter of element type {data.dtype}",
+                "give floating-point numbers, or trainable=False",
+            )  # fmt: skip
+        super().__init__(data)
+        self.trainable = trainable
+
+    def _assign(self, new: Any, trace: StepTrace | None) -> None:
+        if trace is not None:
+            raise mistake(
+                ModelError, f"{self!r} is assigned inside a step; only a State can be",
+                "use etp.State for what changes from step to step",
+            )  # fmt: skip
+        self._array = fitted(new, self.shape, type_of(self._array).dtype, repr(self))
+
+
+class State(Variable):
+    """What the model carries from one step to the next.
+
+    Parameters
+    ----------
+    shape
+        Shape for one example, without a batch axis.
+    init
+        Value at the start of every sequence: a number or an array; zero if not given.
+    dtype
+        Element type; if not given, the floating-point type the model is compiled for.
+    """
+
+    def __init__(self, shape: Any, init: Any = None, dtype: Any = None) -> None:
+        extents = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        self.declared: DType | None = None if dtype is None else dtype_of(dtype)
+        chosen = (self.declared or F32).numpy()
+        start = np.zeros(extents, chosen)
+        if init is not None:
+            data = np.asarray(unwrap(init))
+            data = data if self.declared is None and data.ndim else data.astype(chosen)
+            start = fitted(data if data.ndim else data[()], extents, None, "a State's init")
+        self.init = start
+        super().__init__(start)
+
+    def reset(self) -> None:
+        """Return to the initial value."""
+        if _CURRENT.get() is not None:
+            raise mistake(
+                ModelError, "a state is reset inside a step", "assign to its .value instead"
+            )
+        self._array = self.init
+
+    def _assign(self, new: Any, trace: StepTrace | None) -> None:
+        if trace is None:
+            if isinstance(new, Tracer):
+                raise mistake(
+                    ModelError, f"{self!r} is assigned a traced value outside the traced step",
+                    "assign states in the model's __call__ only",
+                )  # fmt: skip
+            self._array = fitted(new, self.shape, self.declared, repr(self))
+            return
+        self.value  # noqa: B018  raises for a state that is not part of the model
+        wanted, path = trace.types[id(self)], trace.paths[id(self)]
+        new = (
+            xp.full_like(trace.values[id(self)], new)
+            if is_number(new)
+            else array(trace.builder, new)
+        )
+        if new.type != wanted:
+            kind, how = (
+                (ShapeError, "assign an array of the shape that the State declares")
+                if new.shape != wanted.shape
+                else (ModelError, f"convert it with xp.astype(..., xp.{wanted.dtype.array_name})")
+            )
+            raise mistake(
+                kind, f"state {path!r} is {wanted} and was assigned a value of type {new.type}", how
+            )
+        trace.values[id(self)] = trace.written[id(self)] = new
+
+
+def fitted(new: Any, shape: tuple[int, ...], dtype: DType | None, what: str) -> Any:
+    """Return a concrete array of the shape, converted to the element type if one is given.
+
+    Raises
+    ------
+    ShapeError
+        If it has another shape; only a number fits every shape.
+    """
+    if is_number(new):
+        new = np.full(shape, new, dtype=None if dtype is None else dtype.numpy())
+    elif not hasattr(new, "shape") or not hasattr(new, "dtype"):
+        new = np.asarray(new)
+    if tuple(new.shape) != shape:
+        raise mistake(
+            ShapeError, f"{what} has shape {shape} and was given {tuple(new.shape)}",
+            "give an array of the shape that was declared",
+        )  # fmt: skip
+    return new if dtype is None or type_of(new).dtype is dtype else xp.astype(new, dtype)
