@@ -1,0 +1,1 @@
+"""The CuPy backend; nothing here imports CuPy before the backend is made."""

@@ -1,0 +1,92 @@
+"""Programs as generated NumPy source with planned buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from etp_ir.backend import Backend
+from etp_ir.core import Program
+from etp_ir.errors import IRError, LoweringError, nearest
+from etp_ir.types import DType
+
+from ..array.codegen import generate
+from ..array.dialect import NUMPY
+from ..array.executable import ArrayExecutable, check_cast
+from ..array.slots import ALIGNMENT
+from ..array.source import load
+
+
+class NumpyExecutable(ArrayExecutable):
+    """A program compiled for NumPy."""
+
+
+class NumpyBackend(Backend):
+    """Runs programs with NumPy, on the threads that NumPy's own matrix product uses."""
+
+    name = "numpy"
+
+    def compile(self, program: Program, *, donate: Collection[str] = ()) -> NumpyExecutable:
+        """Return an executable; the memory of the arrays given for ``donate`` may be overwritten.
+
+        Raises
+        ------
+        LoweringError
+            If the program uses an element type that NumPy lacks.
+        IRError
+            If a name in ``donate`` is not an input.
+        """
+        check_donated(program, donate)
+        for port in program.inputs:
+            if port.type.dtype.array_name == "bfloat16":
+                raise LoweringError(
+                    f"input %{port.name}: {port.type} is bf16, which NumPy lacks; use f32 or f16"
+                )
+        source = generate(program, "numpy_like", donate=donate, dialect=NUMPY)
+        run = load(source, np, slot=_slot)
+        guard = partial(np.errstate, all="ignore")
+        return NumpyExecutable(program, source, run, _convert, donate=donate, guard=guard)
+
+    def asarray(self, array: Any) -> np.ndarray[Any, Any]:
+        """Return the array as a NumPy array."""
+        return np.asarray(array)
+
+    def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
+        """Return the array as a NumPy array."""
+        return np.asarray(array)
+
+
+def check_donated(program: Program, donate: Collection[str]) -> None:
+    """Refuse to donate what is not an input.
+
+    Raises
+    ------
+    IRError
+        With the nearest name of an input.
+    """
+    for name in donate:
+        if name not in program.input_names:
+            known = list(program.input_names)
+            raise IRError(f"@{program.name} has no input {name!r} to donate{nearest(name, known)}")
+
+
+def _convert(array: Any, dtype: DType) -> np.ndarray[Any, Any]:
+    """Return the array in row-major order and of the element type, itself if it is so already."""
+    wanted = dtype.numpy()
+    if type(array) is np.ndarray and array.dtype == wanted and array.flags.c_contiguous:
+        return array
+    given = np.asarray(array)
+    if given.dtype != wanted:
+        check_cast(given.dtype, dtype)
+    # `ascontiguousarray` alone would make a scalar a vector.
+    return np.asarray(given, dtype=wanted, order="C")
+
+
+def _slot(nbytes: int) -> np.ndarray[Any, Any]:
+    """Return aligned working memory."""
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    offset = -raw.ctypes.data % ALIGNMENT
+    return raw[offset : offset + nbytes]
