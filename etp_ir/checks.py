@@ -227,33 +227,31 @@ def check_output_keys(program: Program) -> Iterator[Fault]:
         seen.add(port.key)
 
 
-# For an output of each of these kinds, what the first name in its role must be.
-REFERENCES: dict[str, tuple[str, ...]] = {
-    "state": ("state",),
-    "param": ("param",),
-    "grad": ROLE_KINDS,
-    "trace": ROLE_KINDS,
-}
+# What is handed on to the next step must have come in as the same thing.
+HANDED_ON = ("state", "param")
 
 
 def check_references(program: Program) -> Iterator[Fault]:
-    """Check that outputs belong to inputs: ``state(h)`` needs ``%h``, ``grad(w)`` needs ``%w``."""
+    """Check that outputs belong to something: ``state(h)`` needs ``%h``, ``grad(w)`` needs ``w``.
+
+    A gradient may also be that of a name which a trace or a signal among the inputs refers to.
+    """
+    known = dict.fromkeys([*program.input_names, *(n for p in program.inputs for n in p.role.of)])
     for port in program.outputs:
-        kinds = REFERENCES.get(port.role.kind)
-        if kinds is None:
+        kind = port.role.kind
+        if kind not in (*HANDED_ON, "grad"):
             continue
         if not port.role.of:
-            how = f"write `{port.role.kind}(name)`"
-            yield Fault(f"output `{port.role}` does not say of which input", how)
+            yield Fault(f"output `{kind}` does not say of which input", f"write `{kind}(name)`")
             continue
         name = port.role.of[0]
         found = program.input_names.get(name)
-        if found is None:
+        if name not in known or (kind in HANDED_ON and found is None):
             how = f"name an input{nearest(name, list(program.input_names))}"
             yield Fault(f"output `{port.role}` refers to %{name}, which is no input", how)
-        elif found.role.kind not in kinds:
+        elif kind in HANDED_ON and found is not None and found.role.kind != kind:
             what = f"output `{port.role}` refers to %{name}, an input of role `{found.role}`"
-            yield Fault(what, f"give %{name} the role {' or '.join(kinds)}")
+            yield Fault(what, f"give %{name} the role {kind}")
 
 
 STRUCTURE: tuple[Check, ...] = (

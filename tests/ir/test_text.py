@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,14 @@ from hypothesis import given, settings
 from text_cases import programs
 
 from etp_ir import Builder, Literal, Node, ParseError, Program, Role, TensorType, Value, ops, trace
+from etp_ir.core import ROLE_KINDS
 from etp_ir.interpreter import run
 from etp_ir.parser import parse
 from etp_ir.primitive import get
 from etp_ir.printer import to_text, to_window, value_names
+from etp_ir.stages import STAGES
 from etp_ir.tracer import bind
-from etp_ir.types import BOOL, F32, F64, I32
+from etp_ir.types import BOOL, DTYPES, F32, F64, I32
 from etp_ir.verify import verify
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -445,3 +448,37 @@ def test_a_program_may_be_a_surrogate() -> None:
     text = to_text(program)
     assert "spike %x {\n    surrogate = program @slope(" in text
     assert parse(text) == program
+
+
+# -- the page ------------------------------------------------------------------------------
+PAGE = ROOT / "docs" / "ir.md"
+
+
+def reference(*arguments: str) -> subprocess.CompletedProcess[str]:
+    # A process of its own, whose registry holds nothing that tests have added.
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
+    return subprocess.run(
+        [sys.executable, "-m", "etp_ir.reference", *arguments], capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )  # fmt: skip
+
+
+def test_the_tables_of_the_page_are_those_of_the_registry(tmp_path: Path) -> None:
+    child = reference("--check", str(PAGE))
+    assert child.returncode == 0, child.stderr
+    copy = tmp_path / "ir.md"
+    copy.write_text(PAGE.read_text().replace("| `tanh x`", "| `tan x`"))
+    child = reference("--check", str(copy))
+    assert child.returncode == 1
+    assert "is stale; run `python -m etp_ir.reference" in child.stderr
+    assert reference(str(copy)).returncode == 0
+    assert copy.read_text() == PAGE.read_text()
+
+
+def test_the_page_knows_every_role_stage_and_type() -> None:
+    page = PAGE.read_text()
+    for word in (*ROLE_KINDS, *STAGES, *DTYPES):
+        assert re.search(rf"`{word}[`(]", page), word
+    notes = page.split("What a formula does not say")[1].split("<!--")[0]
+    for form in re.findall(r"^\| `(\S+)[^|]*` \| see above", page, flags=re.MULTILINE):
+        assert f"`{form}`" in notes, form

@@ -180,6 +180,15 @@ def test_names_of_inputs_are_different() -> None:
     assert refused(shared).startswith("two inputs share one value")
 
 
+def test_a_gradient_may_be_of_what_a_trace_refers_to() -> None:
+    text = """program @f(%e: f32[3] trace(w.masked, h), %s: f32[] signal(h)) -> (f32[3] grad(W)) {
+      %g = contract %s, %e {spec = ",i->i"} : f32[3]
+      return %g
+    }"""
+    verify(parse(text.replace("grad(W)", "grad(w.masked)")), "compiled")
+    assert refused(text).startswith("output `grad(W)` refers to %W, which is no input")
+
+
 def test_a_value_is_assigned_once() -> None:
     program = parse(GOOD)
     message = refused(evolve(program, nodes=(*program.nodes, program.nodes[2])))
