@@ -1,0 +1,31 @@
+"""Train recurrent and spiking networks online, forward in time, with eligibility traces.
+
+A model is an ordinary class; `compile` makes a learner of it for a learning rule and a backend.
+"""
+
+from etp_ir import namespace as xp
+from etp_ir.errors import (
+    CompilationError,
+    ETPError,
+    ModelError,
+    NotSupportedError,
+    ShapeError,
+    TraceError,
+)
+
+from . import backends, checkpoint, init, losses, nn, optim, rules
+from .compile import compile
+from .fit import History
+from .functional import element_wise, matmul, spike, stop_gradient
+from .learner import Learner
+from .model import Module, Param, State
+from .sequences import DataError
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CompilationError", "DataError", "ETPError", "History", "Learner", "ModelError", "Module",
+    "NotSupportedError", "Param", "ShapeError", "State", "TraceError", "backends", "checkpoint",
+    "compile", "element_wise", "init", "losses", "matmul", "nn", "optim", "rules", "spike",
+    "stop_gradient", "xp",
+]  # fmt: skip

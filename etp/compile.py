@@ -1,0 +1,81 @@
+"""The entry point: a model, a rule and a backend become a learner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from etp_ir.backend import Backend
+from etp_ir.errors import NotSupportedError
+from etp_ir.types import DType, dtype_of
+
+from . import backends, rules
+from .compiled import Options
+from .learner import Learner
+from .model import Module
+from .schedules.planner import parse_schedule
+
+
+def compile(
+    model: Module, rule: str | rules.LearningRule | type[rules.LearningRule] = "d_rtrl",
+    loss: str | Callable[[Any, Any], Any] = "softmax_cross_entropy", *,
+    backend: str | Backend = "auto", batch_size: int = 1, window: int | None = None,
+    schedule: str | int = "auto", trace_dtype: DType | str | None = None,
+    dtype: DType | str = "float32", example: tuple[Any, Any] | None = None, length: int = 1,
+    check: bool = False,
+) -> Learner:  # fmt: skip
+    """Return a learner for a model; the model itself is never changed.
+
+    Parameters
+    ----------
+    model
+        An `etp.Module` whose ``__call__`` computes one step of one example.
+    rule
+        Name of a learning rule (`etp.rules.available`), a rule object, or a rule class.
+    loss
+        Name of a loss (`etp.losses.available`), or a function ``(output, target) -> scalar`` of
+        one example, written on `etp.xp`.
+    backend
+        ``"numpy"``, ``"jax"``, ``"cupy"``, ``"auto"`` (JAX where it is installed), or an object.
+    batch_size
+        Examples per batch that reports speak of; any other batch size works too.
+    window
+        Steps at the end of the past that are differentiated exactly: 0 is the textbook
+        contraction of signal and trace, 1 also follows one exact hop. By default what the rule
+        recommends.
+    schedule
+        ``"auto"``, ``"step"``, ``"chunk"`` or ``"chunk(K)"``: how the same numbers are computed.
+    trace_dtype
+        Element type in which traces are kept, for example ``"bfloat16"``.
+    dtype
+        Element type of everything else.
+    example, length
+        One step of one example ``(x, y)``, and a sequence length, for a report before data.
+    check
+        Look for NaN and infinity in all data, and name the place.
+
+    Raises
+    ------
+    etp.ETPError
+        If a name is unknown or the rule does not admit the schedule.
+    """
+    chosen = rules.resolve(rule)
+    if window is None:
+        window = chosen.default_window
+    if isinstance(window, bool) or not isinstance(window, int) or window < 0:
+        raise NotSupportedError(f"window {window!r} is not a number of steps >= 0")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise NotSupportedError(f"batch_size {batch_size!r} is not a number of examples >= 1")
+    kind, _ = parse_schedule(schedule)
+    if kind == "chunk" and not isinstance(chosen, rules.TraceRule) and chosen.name != "bptt":
+        raise NotSupportedError(f"{chosen.name} admits schedule 'step' only")
+    options = Options(
+        chosen, window, schedule, None if trace_dtype is None else dtype_of(trace_dtype)
+    )
+    learner = Learner(
+        model, options=options, loss=loss, backend=backends.get(backend), batch_size=batch_size,
+        dtype=dtype, check=check,
+    )  # fmt: skip
+    if example is not None:
+        learner.specialise(*example, length=length)
+    return learner

@@ -1,0 +1,168 @@
+"""A model compiled for a rule and for the types of its data: programs, report, graph."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+
+from attrs import define, field, frozen
+
+from etp_ir.core import Program
+from etp_ir.passes import dce, lower
+from etp_ir.passes.simplify import simplify
+from etp_ir.transforms.batch import batch_program
+from etp_ir.transforms.roll import roll
+from etp_ir.types import DType, TensorType
+
+from .compiler.report import Report, cost, diagnostics, parameter_reports
+from .compiler.status import Status, statuses
+from .compiler.structure import Structure, analyse
+from .model import TracedStep
+from .rules.base import LearningRule, LinearTraceRule, TraceRule
+from .schedules.planner import Choice, choose
+from .schedules.sequence import Plan, Sequences
+from .schedules.steps import Steps
+from .schedules.training import Optimizer, gradient_program, training_program
+from .traced import TracedLoss
+
+
+@frozen
+class Options:
+    """What `etp.compile` was asked for, beside model and loss."""
+
+    rule: LearningRule
+    window: int
+    schedule: str | int
+    trace_dtype: DType | None
+
+
+@frozen
+class Stages:
+    """The programs of a compiled model, from the model's step to the whole sequence.
+
+    Attributes
+    ----------
+    traced
+        One step of the model with its loss, for one example.
+    compiled
+        The same with the rule's traces and gradients.
+    batched
+        The compiled step for a batch.
+    scheduled
+        The gradient of a whole sequence.
+    """
+
+    traced: Program
+    compiled: Program
+    batched: Program
+    scheduled: Program
+
+
+def predict_program(step: TracedStep, length: int, batch: int) -> Program:
+    """Return the program of a model's outputs over a sequence."""
+    program = dce(simplify(lower(step.program)))
+    axes = {p.name: 0 for p in program.inputs if p.role.kind not in ("param", "const")}
+    batched = batch_program(program, batch, axes, force=range(len(program.outputs)))
+    forward = {p.name: f"state({p.name})" for p in batched.inputs_of("state")}
+    sliced = [p.name for p in batched.inputs_of("input")]
+    return dce(simplify(roll(batched, length, forward=forward, sliced=sliced)))
+
+
+@define
+class Compiled:
+    """Everything that follows from a model, a rule and the types of one step's data."""
+
+    step: TracedStep
+    loss: TracedLoss
+    options: Options
+    structure: Structure = field(init=False)
+    steps: Steps = field(init=False)
+    _sequences: dict[int, Sequences] = field(init=False, factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.structure = analyse(self.loss.program)
+        o = self.options
+        name = self.loss.program.name
+        self.steps = Steps(self.structure, o.rule, o.window, name, o.trace_dtype)
+
+    @cached_property
+    def statuses(self) -> dict[str, Status]:
+        """Status of every parameter's gradient."""
+        return statuses(self.structure, self.options.rule, self.options.window)
+
+    def sequences(self, batch: int) -> Sequences:
+        """Return the builder of sequence programs for a batch size."""
+        if batch not in self._sequences:
+            self._sequences[batch] = Sequences(self.steps, batch)
+        return self._sequences[batch]
+
+    def choose(self, length: int, batch: int) -> Choice:
+        """Return how ``length`` steps with fixed weights are computed."""
+        o = self.options
+        window = min(o.window, length)
+        return choose(o.rule, window, o.schedule, length, self._kept(batch))
+
+    def _kept(self, batch: int) -> int:
+        """Return the bytes that one step of a chunk keeps, an upper bound."""
+        rule = self.options.rule
+        if isinstance(rule, LinearTraceRule):
+            program = self.steps.adjoint[0]
+        elif isinstance(rule, TraceRule):
+            program = self.steps.online
+        else:
+            return 0
+        outputs = {o.value for o in program.outputs if o.role.kind in ("grad", "trace")}
+        made = (v for n in program.nodes for v in n.outputs if v not in outputs)
+        return batch * sum(v.type.nbytes for v in made)
+
+    # -- programs ---------------------------------------------------------------------------
+    def gradient(self, length: int, batch: int, *, outputs: bool = False) -> Program:
+        """Return the program of a sequence's gradient, from fresh states and traces."""
+        plan = self.choose(length, batch).plan
+        return gradient_program(self.sequences(batch), plan, length, outputs=outputs)
+
+    def training(
+        self, length: int, batch: int, period: int, optimizer: Optimizer,
+        state_types: dict[str, TensorType],
+    ) -> Program:  # fmt: skip
+        """Return the program that trains on a sequence, updating every ``period`` steps."""
+        period = min(period, length)
+        rest = length % period
+        plan = self.choose(period, batch).plan
+        rest_plan = self.choose(rest, batch).plan if rest else None
+        return training_program(
+            self.sequences(batch), optimizer, state_types, plan, rest_plan, length, period
+        )
+
+    def online(self, batch: int) -> Program:
+        """Return the program of one streamed step: gradients of parameters, states, traces."""
+        sequences = self.sequences(batch)
+        return gradient_program(
+            sequences, Plan(self._stream_mode(), 1), 1, entering=True, leaving=True, outputs=True
+        )
+
+    def _stream_mode(self) -> str:
+        return "window" if self.options.rule.name == "bptt" else "scan"
+
+    def stages(self, length: int, batch: int) -> Stages:
+        """Return the programs of every stage."""
+        sequences = self.sequences(batch)
+        step = self.steps.exact if self.options.rule.name == "bptt" else self.steps.online
+        batched = dce(simplify(sequences.batched(step)))
+        return Stages(self.loss.program, step, batched, self.gradient(length, batch))
+
+    def report(self, length: int, batch: int, backend: str) -> Report:
+        """Return the compile report."""
+        o = self.options
+        choice = self.choose(length, batch)
+        stages = self.stages(length, batch)
+        flops, moved = cost(dce(simplify(lower(stages.batched))))
+        found = self.statuses
+        return Report(
+            o.rule.name, backend, batch, o.window, choice.label, choice.why,
+            tuple(g.states for g in self.structure.groups),
+            parameter_reports(self.structure, found, self.steps.traces, batch),
+            diagnostics(self.structure, found), flops, moved,
+        )  # fmt: skip
+
+

@@ -1,0 +1,178 @@
+"""The compile report: one table that is also data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import asdict, frozen
+
+from etp_ir.core import Program, Value
+
+from ..schedules.traces import TraceArray
+from .status import Status
+from .structure import Structure
+
+
+@frozen
+class ParameterReport:
+    """What happens to one parameter.
+
+    Attributes
+    ----------
+    status
+        ``exact``, ``approximate``, ``direct-only`` or ``unreachable``.
+    reason
+        Why, in words.
+    shape
+        Shape of the parameter.
+    states
+        Hidden states that its traces belong to.
+    trace_shape
+        Shapes of its traces for one example.
+    trace_bytes
+        Bytes of its traces for the batch, were they all kept.
+    """
+
+    status: str
+    reason: str
+    shape: tuple[int, ...]
+    states: tuple[str, ...]
+    trace_shape: tuple[tuple[int, ...], ...]
+    trace_bytes: int
+
+
+@frozen
+class Report:
+    """What was compiled, and how.
+
+    Attributes
+    ----------
+    rule, backend, window, schedule, why
+        What runs, and why the schedule was chosen.
+    groups
+        States of each hidden group.
+    parameters
+        One entry per parameter, by dotted path.
+    diagnostics
+        Sentences about what the compiler left out.
+    flops_per_step, bytes_per_step
+        Estimated arithmetic, and bytes read and written, of one step for the batch when traces
+        are advanced step by step.
+    """
+
+    rule: str
+    backend: str
+    batch_size: int
+    window: int
+    schedule: str
+    why: str
+    groups: tuple[tuple[str, ...], ...]
+    parameters: dict[str, ParameterReport]
+    diagnostics: tuple[str, ...]
+    flops_per_step: int
+    bytes_per_step: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        from io import StringIO
+
+        from rich.console import Console
+
+        out = StringIO()
+        self.print(Console(file=out, width=110, no_color=True))
+        return out.getvalue().rstrip() + "\n"
+
+    def print(self, console: Any = None) -> None:
+        """Print the table (to the terminal, or to a ``rich`` console)."""
+        from rich.console import Console
+        from rich.table import Table
+
+        console = console or Console()
+        console.print(
+            f"{self.rule} (window {self.window}) on {self.backend}, batch {self.batch_size}: "
+            f"schedule {self.schedule}", highlight=False,
+        )  # fmt: skip
+        console.print(f"  {self.why}", highlight=False)
+        table = Table(box=None, pad_edge=False)
+        for column in ("parameter", "shape", "status", "traces of", "trace", "reason"):
+            table.add_column(column, overflow="fold")
+        for name, p in self.parameters.items():
+            table.add_row(name, _shape(p.shape), p.status, ", ".join(p.states) or "-",
+                          _bytes(p.trace_bytes) if p.trace_bytes else "-", p.reason)  # fmt: skip
+        console.print(table, highlight=False)
+        groups = "; ".join(" ".join(g) for g in self.groups)
+        console.print(f"hidden groups: {groups}", highlight=False)
+        console.print(
+            f"one step: {_count(self.flops_per_step)}flop, "
+            f"{_bytes(self.bytes_per_step)} read and written", highlight=False,
+        )  # fmt: skip
+        for line in self.diagnostics:
+            console.print(f"note: {line}", highlight=False)
+
+
+def parameter_reports(
+    structure: Structure, found: dict[str, Status], traces: list[TraceArray], batch: int
+) -> dict[str, ParameterReport]:
+    """Return the report of each parameter."""
+    out = {}
+    for port in structure.program.inputs_of("param"):
+        nodes = {n for n, w in structure.weights.items() if port.name in w.params}
+        mine = [
+            a for a in traces
+            if (a.relation is not None and a.relation.node in nodes)
+            or (a.relation is None and a.slot == port.name)
+        ]  # fmt: skip
+        out[port.name] = ParameterReport(
+            found[port.name].status, found[port.name].reason, port.type.shape,
+            tuple(dict.fromkeys(a.state for a in mine if a.state)),
+            tuple(a.type.shape for a in mine), batch * sum(a.type.nbytes for a in mine),
+        )  # fmt: skip
+    return out
+
+
+def diagnostics(structure: Structure, found: dict[str, Status]) -> tuple[str, ...]:
+    """Return one sentence for each parameter whose gradient leaves something out."""
+    return tuple(
+        f"{name}: {s.status}: {s.reason}" for name, s in found.items() if s.status != "exact"
+    )
+
+
+def cost(program: Program) -> tuple[int, int]:
+    """Return estimated flops, and bytes read and written, of one run of a program."""
+    flops = moved = 0
+    for node in program.nodes:
+        out = sum(v.type.size for v in node.outputs)
+        if node.primitive.name == "contract":
+            spec = node.attrs["spec"]
+            left = spec.split("->")[0]
+            sizes: dict[str, int] = {}
+            for term, x in zip(left.split(","), node.inputs, strict=True):
+                sizes.update(zip(term, x.type.shape, strict=True))
+            total = 1
+            for n in sizes.values():
+                total *= n
+            flops += total if total == out else 2 * total
+        else:
+            flops += out
+        moved += sum(x.type.nbytes for x in node.inputs if isinstance(x, Value))
+        moved += sum(v.type.nbytes for v in node.outputs)
+    return flops, moved
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _count(n: float) -> str:
+    for unit in ("", "k", "M", "G"):
+        if n < 1000:
+            return f"{n:.3g} {unit}"
+        n /= 1000
+    return f"{n:.3g} T"
+
+
+def _bytes(n: float) -> str:
+    return _count(n) + "B"

@@ -1,0 +1,215 @@
+"""The training loop: batches in, one compiled program per batch, a history out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import define, field
+
+from etp_ir.errors import ETPError, NotSupportedError
+from etp_ir.types import TensorType, type_of
+
+from . import optim
+from .sequences import DataError, check_batch, loss_weights
+
+if TYPE_CHECKING:
+    from .compiled import Compiled
+    from .learner import Learner
+
+
+@define
+class History:
+    """What a training run measured.
+
+    Attributes
+    ----------
+    batches
+        One dict per batch: ``epoch``, ``batch``, ``loss`` and further metrics.
+    epochs
+        One dict per epoch: the same, averaged over its batches.
+    interrupted
+        Whether the run was stopped by the keyboard or by the callback.
+    """
+
+    batches: list[dict[str, Any]] = field(factory=list)
+    epochs: list[dict[str, Any]] = field(factory=list)
+    interrupted: bool = False
+
+    @property
+    def loss(self) -> list[float]:
+        """Loss of every batch."""
+        return [row["loss"] for row in self.batches]
+
+    def close_epoch(self, epoch: int) -> None:
+        """Average the batches of an epoch."""
+        rows = [r for r in self.batches if r["epoch"] == epoch]
+        if rows:
+            names = [n for n in rows[0] if n not in ("epoch", "batch")]
+            means = {n: float(np.mean([r[n] for r in rows])) for n in names}
+            self.epochs.append({"epoch": epoch, **means})
+
+
+def fit(
+    learner: Learner, batches: Iterable[Any], optimizer: Any, update: str | int, epochs: int,
+    callback: Callable[[dict[str, Any]], Any] | None, progress: bool | None,
+) -> History:  # fmt: skip
+    """Train a learner; see `etp.Learner.fit`."""
+    if epochs > 1 and isinstance(batches, Iterator):
+        raise DataError(
+            f"batches is an iterator and can be read once, but epochs={epochs}\n"
+            "pass a list, a DataLoader, or another iterable that starts over"
+        )
+    chosen = adopt(learner, optimizer)
+    period = parse_update(update)
+    history = History()
+    with _bar(batches, epochs, progress) as advance:
+        try:
+            for epoch in range(epochs):
+                for index, item in enumerate(batches):
+                    metrics = train_batch(learner, item, chosen, period)
+                    row = {"epoch": epoch, "batch": index, **metrics}
+                    history.batches.append(row)
+                    advance(row)
+                    if callback is not None and callback(row):
+                        history.interrupted = True
+                        break
+                history.close_epoch(epoch)
+                if history.interrupted:
+                    break
+        except KeyboardInterrupt:
+            # Parameters are replaced only after a batch is done, so they are whole here.
+            history.interrupted = True
+    if not history.batches:
+        raise DataError("batches is empty: there was nothing to train on")
+    return history
+
+
+def parse_update(update: str | int) -> int | None:
+    """Return the steps between updates, or None for one update per sequence.
+
+    Raises
+    ------
+    etp.ETPError
+        If it is neither ``"step"``, ``"sequence"`` nor a positive number of steps.
+    """
+    if update == "step":
+        return 1
+    if update == "sequence":
+        return None
+    if isinstance(update, int) and not isinstance(update, bool) and update >= 1:
+        return update
+    raise ETPError(f"update {update!r} is neither 'step', 'sequence' nor a number of steps >= 1")
+
+
+def adopt(learner: Learner, optimizer: Any) -> Any:
+    """Return the optimiser to use, with its state in the learner."""
+    if optimizer is None:
+        optimizer = learner.optimizer or optim.adam(1e-3)
+    if hasattr(optimizer, "init") and hasattr(optimizer, "update") and not hasattr(optimizer, "lr"):
+        optimizer = _from_optax(learner, optimizer)
+    if optimizer != learner.optimizer or not learner.optimizer_state:
+        restored = learner.optimizer_state if learner.optimizer is None else {}
+        params = {n: learner.backend.to_numpy(x) for n, x in learner.params.items()}
+        fresh = optimizer.init(params)
+        if restored and set(restored) == set(fresh):
+            fresh = {n: learner.backend.to_numpy(restored[n]) for n in fresh}
+        learner.optimizer_state = {
+            n: learner.backend.asarray(np.asarray(x)) for n, x in fresh.items()
+        }
+        learner.optimizer = optimizer
+    return optimizer
+
+
+def _from_optax(learner: Learner, optimizer: Any) -> Any:
+    if learner.backend.name != "jax":
+        raise NotSupportedError(
+            "an optax transformation runs on backend 'jax' only; use one of etp.optim"
+        )
+    from .optax_bridge import OptaxOptimizer
+
+    return OptaxOptimizer.of(optimizer, learner)
+
+
+def train_batch(
+    learner: Learner, item: Any, optimizer: Any, period: int | None
+) -> dict[str, float]:
+    """Train on one batch, and return its metrics."""
+    if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
+        raise DataError("each batch must be (xs, ys) or (xs, ys, mask)")
+    xs, ys, mask = (*item, None)[:3]
+    batch = check_batch(learner._named(xs), ys, mask, check=learner.check)
+    compiled = learner._compile(batch)
+    length = batch.length
+    every = min(period or length, length)
+    state = learner.optimizer_state
+    types: dict[str, TensorType] = {n: type_of(x) for n, x in state.items()}
+    run = learner._executable(
+        ("train", length, batch.size, every, optimizer), compiled,
+        lambda: compiled.training(length, batch.size, every, optimizer, types),
+    )  # fmt: skip
+    weights = loss_weights(batch.mask, "mean", every)
+    arguments = learner._arguments(
+        run.program, compiled.step, compiled.loss.constants, batch, weights
+    )
+    arguments.update({f"optimizer.{n}": x for n, x in state.items()})
+    out = run(arguments)
+    metrics = learner._metrics(out)
+    if not np.isfinite(metrics["loss"]):
+        raise DataError(
+            f"the loss became {metrics['loss']}; parameters are left as they were before this batch\n"
+            "lower the learning rate, clip gradients (clip_norm=), or look for NaN in the data "
+            "(check=True)"
+        )
+    blocks = -(-length // every)
+    for name in learner.params:
+        if f"param({name})" in out:
+            learner._params[name] = out[f"param({name})"]
+    learner.optimizer_state = {n: out[f"state(optimizer.{n})"] for n in state}
+    return {name: x / blocks for name, x in metrics.items()}
+
+
+class _bar:
+    """A progress bar over batches, where the terminal is interactive or it is asked for."""
+
+    def __init__(self, batches: Any, epochs: int, progress: bool | None) -> None:
+        from rich.console import Console
+
+        console = Console(stderr=True)
+        self.shown = console.is_terminal if progress is None else progress
+        self.console = console
+        try:
+            self.total: int | None = len(batches) * epochs
+        except TypeError:
+            self.total = None
+
+    def __enter__(self) -> Callable[[dict[str, Any]], None]:
+        if not self.shown:
+            return lambda row: None
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self.bar = Progress(
+            TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(),
+            TextColumn("{task.fields[metrics]}"), TimeRemainingColumn(), console=self.console,
+        )  # fmt: skip
+        task = self.bar.add_task("train", total=self.total, epoch=0, metrics="compiling")
+        self.bar.start()
+
+        def advance(row: dict[str, Any]) -> None:
+            text = "  ".join(
+                f"{n} {x:.4f}" for n, x in row.items() if n not in ("epoch", "batch")
+            )
+            self.bar.update(task, advance=1, epoch=row["epoch"], metrics=text)
+
+        return advance
+
+    def __exit__(self, *_: Any) -> None:
+        if self.shown:
+            self.bar.stop()
