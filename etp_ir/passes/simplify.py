@@ -19,10 +19,14 @@ def simplify(program: Program) -> Program:
     Equivalent means equal up to rounding for finite values: ``x * 0`` becomes 0, also where
     ``x`` may be infinite.
     """
-    program = accumulate_sums(dce(cse(program)))
-    for count in range(MAX_SWEEPS):
-        program, fired = sweep(program, simplify if count == 0 else None)
+    program = dce(cse(program))
+    regions_changed = True
+    for _ in range(MAX_SWEEPS):
+        program, fired = sweep(program, simplify if regions_changed else None)
         program = dce(program)
-        if not fired:
+        accumulated = accumulate_sums(program)
+        regions_changed = accumulated is not program
+        if not fired and not regions_changed:
             break
+        program = accumulated
     return program

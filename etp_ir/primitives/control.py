@@ -9,11 +9,12 @@ import numpy as np
 from attrs import evolve
 
 from ..core import Node, Operand, Program, Value
-from ..errors import IRError, TypeRuleError
+from ..errors import TypeRuleError
 from ..primitive import Primitive, get, register
 from ..tracer import bind
 from ..types import TensorType
 from .base import axis_to_front
+from .loop_rules import scan_jvp, scan_linearize, scan_transpose
 
 # Operands of a scan: `consts` loop-invariant values, `carries` values handed from step to step,
 # then arrays sliced along axis 0. Results: the final carries, then the stacked results.
@@ -138,11 +139,7 @@ def _prune(node: Node, live: Collection[Value]) -> Node:
     )  # fmt: skip
 
 
-def _jvp(primals: Any, tangents: Any, outs: Any, **attrs: Any) -> list[Any]:
-    if all(t is None for t in tangents):
-        return [None] * len(outs)
-    raise IRError("`scan` inside a model is not differentiable yet; use a Python loop")
-
-
-register(Primitive(name="scan", infer=_infer, reference=_reference, jvp=_jvp, batch=_batch,
-                   prune=_prune))
+register(Primitive(
+    name="scan", infer=_infer, reference=_reference, jvp=scan_jvp, linearize=scan_linearize,
+    transpose=scan_transpose, batch=_batch, prune=_prune,
+))

@@ -21,6 +21,7 @@ def push(
     perturb: Mapping[Value, Tracer] | None = None,
     detach: Collection[Edge] = (),
     env: Mapping[Operand, Operand] | None = None,
+    split: bool = False,
 ) -> dict[Value, Tracer]:
     """Push tangents through nodes whose primal values the builder already holds.
 
@@ -37,6 +38,8 @@ def push(
         Tangents added to what flows into an intermediate value, cutting nothing.
     detach
         Operands, as pairs of node and position, through which nothing flows.
+    split
+        Use the ``linearize`` rule of primitives that have one.
 
     Returns
     -------
@@ -56,7 +59,8 @@ def push(
             with builder.at(node.source):
                 primals = [wrap(builder, names.get(x, x)) for x in node.inputs]
                 outs = [wrap(builder, names.get(v, v)) for v in node.outputs]
-                results = node.primitive.jvp(primals, incoming, outs, **node.attrs)
+                rule = (node.primitive.linearize if split else None) or node.primitive.jvp
+                results = rule(primals, incoming, outs, **node.attrs)
         else:
             results = [None] * len(node.outputs)
         for value, tangent in zip(node.outputs, results, strict=True):
@@ -67,12 +71,18 @@ def push(
     return known
 
 
+def fresh(name: str, taken: Collection[str]) -> str:
+    """Return the name, with underscores after it until it is not taken."""
+    while name in taken:
+        name += "_"
+    return name
+
 
 def jvp(program: Program, wrt: Sequence[str]) -> Program:
     """Return the program that also maps tangents of the named inputs to tangents of the outputs.
 
     Inputs are those of ``program`` followed by ``d_name`` for each name; outputs are those of
-    ``program`` followed by one tangent each.
+    ``program`` followed by one tangent each. A name that is taken gets an underscore.
     """
     builder = Builder(f"{program.name}.jvp", share=True)
     arguments = [Tracer(builder, builder.input(p.name, p.type, p.role)) for p in program.inputs]
@@ -82,7 +92,9 @@ def jvp(program: Program, wrt: Sequence[str]) -> Program:
     copy_nodes(program.nodes, builder, env)
     tangents = {
         program.input(name).value: Tracer(
-            builder, builder.input(f"d_{name}", program.input(name).type, "input")
+            builder,
+            builder.input(fresh(f"d_{name}", program.input_names), program.input(name).type,
+                          "input"),
         )
         for name in wrt
     }
@@ -94,4 +106,3 @@ def jvp(program: Program, wrt: Sequence[str]) -> Program:
             tangent = ops.full(builder, out.type.shape, 0, out.type.dtype)
         pairs.append((tangent.value, Role("output", (f"d_{out.key}",))))
     return builder.finish(pairs)
-

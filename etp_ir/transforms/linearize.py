@@ -53,6 +53,7 @@ def linearize(
     known = push(
         builder, nodes, {v: Tracer(builder, seeds[v]) for v in wrt},
         perturb={v: Tracer(builder, seeds[v]) for v in taps}, detach=detach, env=env,
+        split=True,
     )  # fmt: skip
     linear: list[Node] = []
     kept: list[Node] = []

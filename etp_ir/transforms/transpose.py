@@ -7,7 +7,7 @@ from typing import Any
 
 from .. import ops
 from ..builder import Builder
-from ..core import Node, Value
+from ..core import Node, Operand, Value
 from ..errors import IRError
 from ..primitive import Hole
 from ..tracer import Tracer, wrap
@@ -18,6 +18,8 @@ def pull(
     nodes: Sequence[Node],
     linear_in: Sequence[Value],
     cotangents: Mapping[Value, Any],
+    *,
+    env: Mapping[Operand, Operand] | None = None,
 ) -> dict[Value, Tracer]:
     """Return the cotangents of ``linear_in`` under the linear nodes.
 
@@ -27,11 +29,14 @@ def pull(
         Nodes that are linear in ``linear_in``; their other operands are in the builder.
     cotangents
         Cotangent of each result that matters.
+    env
+        What stands in the builder for an operand that is not itself there.
 
     Notes
     -----
     Contributions are added in the order of the program, so results are reproducible.
     """
+    names = env or {}
     dependent = set(linear_in)
     for node in nodes:
         dependent.update(node.outputs)
@@ -43,7 +48,8 @@ def pull(
         if node.primitive.transpose is None:
             raise IRError(f"`{node.primitive.name}` has no transpose rule")
         operands = [
-            Hole(x.type) if isinstance(x, Value) and x in dependent else wrap(builder, x)
+            Hole(x.type) if isinstance(x, Value) and x in dependent
+            else wrap(builder, names.get(x, x))
             for x in node.inputs
         ]
         with builder.at(node.source):

@@ -9,7 +9,7 @@ from .. import ops
 from ..builder import Builder
 from ..core import Node, Operand, Program, Role, Value
 from ..tracer import Tracer, copy_nodes
-from .jvp import Edge
+from .jvp import Edge, fresh
 from .linearize import linearize
 from .transpose import pull
 
@@ -49,7 +49,8 @@ def vjp(program: Program, wrt: Sequence[str]) -> Program:
     """Return the program from inputs and cotangents of its outputs to cotangents of ``wrt``.
 
     Inputs are those of ``program`` followed by ``ct_i`` for each floating-point output i;
-    outputs are those of ``program`` followed by ``grad(name)`` for each name.
+    outputs are those of ``program`` followed by ``grad(name)`` for each name. A name that is
+    taken, as when a gradient is differentiated again, gets an underscore.
     """
     builder = Builder(f"{program.name}.vjp", share=True)
     env: dict[Operand, Operand] = {
@@ -59,16 +60,18 @@ def vjp(program: Program, wrt: Sequence[str]) -> Program:
     cotangents: dict[Value, Any] = {}
     for i, out in enumerate(program.outputs):
         if out.type.dtype.is_float:
-            ct = Tracer(builder, builder.input(f"ct_{i}", out.type, "input"))
+            name = fresh(f"ct_{i}", program.input_names)
+            ct = Tracer(builder, builder.input(name, out.type, "input"))
             if isinstance(out.value, Value):
                 held = cotangents.get(out.value)
                 cotangents[out.value] = ct if held is None else ops.add(held, ct)
     values = [program.input(name).value for name in wrt]
     pulled = pullback(builder, program.nodes, values, cotangents, env=env)
     pairs: list[Any] = [(env.get(o.value, o.value), o.role) for o in program.outputs]
+    taken = {o.role.of[0] for o in program.outputs_of("grad")}
     for name, value in zip(wrt, values, strict=True):
         grad = pulled.get(value)
         if grad is None:
             grad = ops.full(builder, value.type.shape, 0, value.type.dtype)
-        pairs.append((grad.value, Role("grad", (name,))))
+        pairs.append((grad.value, Role("grad", (fresh(name, taken),))))
     return builder.finish(pairs)

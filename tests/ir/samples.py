@@ -1,0 +1,209 @@
+"""For every primitive, operands and attributes on which its rules are tried."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from attrs import Factory, frozen
+
+from etp_ir import Builder, Tracer, ops, trace
+from etp_ir.primitive import get
+from etp_ir.tracer import bind
+from etp_ir.types import F32, F64, I32, TensorType
+
+
+@frozen
+class Sample:
+    """One application of a primitive.
+
+    ``smooth`` says that finite differences agree with the derivative at these operands.
+    """
+
+    operands: tuple[Any, ...]
+    attrs: dict[str, Any] = Factory(dict)
+    smooth: bool = True
+
+
+SAMPLES: dict[str, list[Sample]] = {}
+
+
+def sample(name: str, *operands: Any, smooth: bool = True, **attrs: Any) -> None:
+    """Register a sample of a primitive; operands are arrays, or numbers for literals."""
+    SAMPLES.setdefault(name, []).append(Sample(operands, attrs, smooth))
+
+
+rng = np.random.default_rng(20)
+
+
+def normal(*shape: int) -> Any:
+    return rng.standard_normal(shape)
+
+
+def positive(*shape: int) -> Any:
+    return rng.uniform(0.3, 2.0, shape)
+
+
+def away(*shape: int) -> Any:
+    """Numbers at least 0.2 away from every integer."""
+    return np.asarray(rng.integers(-3, 3, shape) + rng.uniform(0.2, 0.8, shape))
+
+
+def words(*shape: int) -> Any:
+    return rng.integers(0, 2**32, shape, dtype=np.uint32)
+
+
+def bools(*shape: int) -> Any:
+    return rng.random(shape) < 0.5
+
+
+UNARY: dict[str, Callable[..., Any]] = {
+    "neg": normal, "abs": away, "exp": normal, "expm1": normal, "log": positive,
+    "log1p": positive, "sqrt": positive, "sin": normal, "cos": normal, "tanh": normal,
+    "logistic": normal, "erf": normal, "sign": away, "floor": away,
+}  # fmt: skip
+for _name, _draw in UNARY.items():
+    sample(_name, _draw(3, 2))
+    sample(_name, _draw())
+for _name in ("add", "sub", "mul", "maximum", "minimum"):
+    sample(_name, normal(2, 3), normal(2, 3))
+    sample(_name, 0.4, normal(3))
+    sample(_name, normal(3), -0.7)
+    sample(_name, rng.integers(-5, 5, 4), rng.integers(-5, 5, 4))
+for _name in ("div", "pow"):
+    sample(_name, positive(2, 3), positive(2, 3))
+    sample(_name, 1.3, positive(3))
+    sample(_name, positive(3), 3.0)
+sample("rem", away(6) * 3, positive(6))
+sample("rem", away(6), 1.0)
+sample("rem", rng.integers(-9, 9, 5), np.full(5, 4))
+sample("neg", rng.integers(-5, 5, 4))
+sample("abs", rng.integers(-5, 5, 4))
+for _name in ("eq", "ne", "lt", "le", "gt", "ge"):
+    sample(_name, normal(2, 3), normal(2, 3))
+    sample(_name, normal(3), 0.0)
+    sample(_name, rng.integers(0, 3, 6), rng.integers(0, 3, 6))
+for _name in ("and", "or", "xor"):
+    sample(_name, bools(4), bools(4))
+    sample(_name, words(2, 3), words(2, 3))
+sample("not", bools(2, 2))
+for _name in ("shift_left", "shift_right"):
+    sample(_name, words(5), np.arange(5, dtype=np.uint32))
+    sample(_name, words(5), 7)
+sample("select", bools(2, 3), normal(2, 3), normal(2, 3))
+sample("select", bools(3), normal(3), 0.5)
+sample("select", bools(3), 0.0, normal(3))
+sample("cast", normal(2, 3), dtype=F64)
+sample("cast", away(3), dtype=I32)
+sample("cast", rng.integers(0, 5, 3), dtype=F64)
+sample("cast", bools(3), dtype=F32)
+sample("stop_gradient", normal(2, 3), smooth=False)
+sample("spike", normal(2, 3), surrogate="fast_sigmoid", smooth=False)
+sample("spike", normal(3), smooth=False, surrogate=trace(
+    lambda x: ops.exp(ops.neg(ops.mul(x, x))), {"x": TensorType(F64)}, name="bump")[0])  # fmt: skip
+
+for _spec, _x, _y in [
+    ("i,io->o", (3,), (3, 4)), ("bi,bo->io", (5, 3), (5, 4)), ("bi,io->bo", (2, 3), (3, 4)),
+    ("i,o->io", (3,), (4,)), ("i,i->", (3,), (3,)), ("o,io->io", (4,), (3, 4)),
+    ("ij,k->ik", (2, 3), (4,)), (",ij->ji", (), (2, 3)), ("abc,cb->a", (2, 3, 4), (4, 3)),
+]:  # fmt: skip
+    sample("contract", normal(*_x), normal(*_y), spec=_spec)
+
+sample("broadcast", normal(2, 3), shape=(2, 4, 3), axes=(0, 2))
+sample("broadcast", normal(), shape=(2, 2), axes=())
+sample("reshape", normal(2, 6), shape=(3, 4))
+sample("reshape", normal(1), shape=())
+sample("permute", normal(2, 3, 4), order=(2, 0, 1))
+sample("permute", normal(), order=())
+sample("concat", normal(2, 3), normal(2, 1), axis=1)
+sample("concat", normal(2), normal(3), normal(1), axis=0)
+sample("slice", normal(5, 4), start=(1, 0), stop=(5, 3), step=(2, 1))
+sample("slice", normal(5), start=(2,), stop=(2,), step=(1,))
+sample("pad", normal(2, 3), low=(1, 0), high=(0, 2), interior=(1, 2))
+sample("pad", normal(0, 2), low=(1, 0), high=(1, 0), interior=(2, 0))
+sample("reverse", normal(2, 3, 2), axes=(0, 2))
+sample("reduce_sum", normal(2, 3, 4), axes=(0, 2))
+sample("reduce_sum", normal(3), axes=())
+sample("reduce_max", normal(2, 3, 4), axes=(1,))
+sample("reduce_max", normal(4), axes=(0,))
+sample("argmax", normal(3, 4), axis=1)
+sample("cumsum", normal(3, 4), axis=1, reverse=False)
+sample("cumsum", normal(3, 4), axis=0, reverse=True)
+
+sample("gather", normal(5, 3), rng.integers(0, 5, (2, 2)), axis=0)
+sample("gather", normal(2, 5, 3), rng.integers(0, 5, (4,)), axis=1)
+sample("gather", normal(2, 5), np.asarray(3), axis=1)
+sample("scatter_add", normal(4, 3), rng.integers(0, 5, (4,)), axis=0, extent=5)
+sample("scatter_add", normal(2, 2, 3, 4), rng.integers(0, 5, (2, 3)), axis=1, extent=5)
+sample("scatter_add", normal(2), np.asarray(3), axis=1, extent=5)
+sample("iota", shape=(3, 4), axis=1, dtype=I32)
+sample("table", values=(3, 1, 4, 1), shape=(2, 2))
+sample("random_bits", words(2), shape=(3, 3))
+sample("random_bits", words(4, 2), shape=(5,))
+sample("random_bits", words(2), shape=())
+
+sample("etp.matmul", normal(3), normal(3, 4))
+sample("etp.matmul", normal(2, 3), normal(3, 4))
+sample("etp.matmul", normal(2, 1, 3), normal(3, 2))
+sample("etp.element_wise", normal(2, 3))
+
+
+def t(*shape: int, dtype: Any = F64) -> TensorType:
+    return TensorType(dtype, shape)
+
+
+def rnn_body() -> Any:
+    """A recurrent cell with a step counter, an integer carry, and a carry that stays constant."""
+    b = Builder("rnn", float_dtype=F64)
+    w, bias = (Tracer(b, b.input(k, s, "const")) for k, s in (("w", t(3, 3)), ("bias", t(3))))
+    h = Tracer(b, b.input("h", t(3), "carry"))
+    n = Tracer(b, b.input("n", t(dtype=I32), "carry"))
+    e = Tracer(b, b.input("e", t(2, 3), "carry"))
+    x, k = Tracer(b, b.input("x", t(2), "slot")), Tracer(b, b.input("k", t(dtype=I32), "slot"))
+    z = ops.add(ops.contract(h, w, "i,io->o"), bias)
+    scale = ops.broadcast(ops.cast(ops.add(n, k), F64), (3,), ())
+    new = ops.tanh(ops.add(z, ops.mul(0.1, scale)))
+    decayed = ops.contract(new, e, "o,io->io")
+    advanced = ops.add(decayed, ops.contract(x, ops.sub(1.0, new), "i,o->io"))
+    return b.finish([
+        (new.value, "carry"), (ops.add(n, 1).value, "carry"), (advanced.value, "carry"),
+        (ops.reduce_sum(ops.mul(new, new), (0,)).value, "stack"), (ops.sin(x).value, "stack"),
+    ])  # fmt: skip
+
+
+def linear_body() -> Any:
+    """A body linear in the carry and the slices together."""
+    b = Builder("linear", float_dtype=F64)
+    a = Tracer(b, b.input("a", t(3), "const"))
+    s = Tracer(b, b.input("s", t(3), "carry"))
+    x = Tracer(b, b.input("x", t(3), "slot"))
+    new = ops.add(ops.mul(a, s), x)
+    return b.finish([(new.value, "carry"), (ops.reduce_sum(new, (0,)).value, "stack")])
+
+
+def nested_body() -> Any:
+    """A body that holds a loop itself."""
+    b = Builder("outer", float_dtype=F64)
+    a = Tracer(b, b.input("a", t(3), "const"))
+    s = Tracer(b, b.input("s", t(3), "carry"))
+    x = Tracer(b, b.input("x", t(2, 3), "slot"))
+    inner = bind(
+        get("scan"), a, ops.tanh(s), x,
+        body=linear_body(), length=2, consts=1, carries=1, reverse=True,
+    )  # fmt: skip
+    return b.finish([(inner[0].value, "carry"), (inner[1].value, "stack")])
+
+
+for _reverse in (False, True):
+    sample(
+        "scan", 0.5 * normal(3, 3), normal(3), normal(3), np.int32(2), normal(2, 3), normal(4, 2),
+        rng.integers(0, 3, 4, dtype=np.int32),
+        body=rnn_body(), length=4, consts=2, carries=3, reverse=_reverse,
+    )  # fmt: skip
+sample("scan", normal(3), normal(3), normal(5, 3),
+       body=linear_body(), length=5, consts=1, carries=1, reverse=True)  # fmt: skip
+sample("scan", normal(3), normal(3), normal(4, 2, 3),
+       body=nested_body(), length=4, consts=1, carries=1, reverse=False)  # fmt: skip
+# A loop of no steps is linear in everything, whatever its body.
+sample("scan", normal(3), normal(3), normal(0, 3), smooth=False,
+       body=linear_body(), length=0, consts=1, carries=1, reverse=False)  # fmt: skip
+
