@@ -13,18 +13,21 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from text_cases import programs
 
 from etp_ir import Builder, Literal, Node, ParseError, Program, Role, TensorType, Value, ops, trace
 from etp_ir.core import ROLE_KINDS
 from etp_ir.interpreter import run
 from etp_ir.parser import parse
+from etp_ir.passes import lower
 from etp_ir.primitive import get
 from etp_ir.printer import to_text, to_window, value_names
 from etp_ir.stages import STAGES
 from etp_ir.tracer import bind
-from etp_ir.types import BOOL, DTYPES, F32, F64, I32
+from etp_ir.transforms import batch_program, jvp, vjp
+from etp_ir.types import BOOL, DTYPES, F32, F64, I32, type_of
 from etp_ir.verify import verify
+from tests.ir.samples import SAMPLES
+from tests.ir.text_cases import programs
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -269,7 +272,7 @@ def test_attributes_of_every_kind_are_read_back() -> None:
     assert parse(to_text(parse(text))) == parse(text)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(programs())
 def test_print_parse_print_is_the_identity(program: Program) -> None:
     verify(program)
@@ -282,7 +285,7 @@ def test_print_parse_print_is_the_identity(program: Program) -> None:
     assert len(set(names.values())) == len(names)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(programs())
 def test_what_is_read_back_computes_the_same_bits(program: Program) -> None:
     rng = np.random.default_rng(0)
@@ -292,6 +295,49 @@ def test_what_is_read_back_computes_the_same_bits(program: Program) -> None:
     with np.errstate(all="ignore"):
         pairs = zip(run(program, arrays), run(parse(to_text(program)), arrays), strict=True)
     assert all(a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in pairs)
+
+
+EVERY_SAMPLE = [
+    pytest.param(name, sample, id=f"{name}-{i}")
+    for name, samples in SAMPLES.items()
+    for i, sample in enumerate(samples)
+]
+
+
+@pytest.mark.parametrize(("name", "sample"), EVERY_SAMPLE)
+def test_every_primitive_and_what_is_derived_from_it_makes_the_trip(name: str, sample: Any) -> None:
+    arrays = {
+        f"x{i}": x for i, x in enumerate(sample.operands) if isinstance(x, (np.ndarray, np.generic))
+    }
+
+    def apply(**given: Any) -> Any:
+        operands = [given.get(f"x{i}", x) for i, x in enumerate(sample.operands)]
+        builder = next((x.builder for x in given.values()), None)
+        if builder is not None:
+            return bind(get(name), *operands, **sample.attrs)
+        b = Builder(name)
+        values = b.emit(get(name), [], sample.attrs)
+        return b.finish([(v, "output") for v in values])
+
+    if not arrays:
+        program = apply()
+    else:
+        types = {key: type_of(x) for key, x in arrays.items()}
+        roles = {key: Role("param") for key in types}
+        program, _ = trace(apply, types, name=name, roles=roles)
+    found = [program]
+    floats = [p.name for p in program.inputs if p.type.dtype.is_float]
+    if floats and any(o.type.dtype.is_float for o in program.outputs):
+        found.append(jvp(program, floats))
+        if name != "scan":
+            found.append(vjp(program, floats))
+    if arrays:
+        found.append(batch_program(program, 2, dict.fromkeys(list(arrays)[:1], 0)))
+    found.append(lower(program))
+    for one in found:
+        text = to_text(verify(one))
+        assert parse(text) == one
+        assert to_text(parse(text)) == text
 
 
 def test_a_changed_program_is_a_different_one() -> None:

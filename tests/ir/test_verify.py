@@ -8,7 +8,6 @@ import pytest
 from attrs import evolve
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from text_cases import programs
 
 from etp_ir import (
     Builder,
@@ -33,6 +32,7 @@ from etp_ir.stages import STAGES
 from etp_ir.transforms import vjp
 from etp_ir.types import BOOL, F32, I32, U32
 from etp_ir.verify import verify
+from tests.ir.text_cases import programs
 
 GOOD = """\
 program @gru.step(
@@ -257,7 +257,7 @@ def test_a_primitive_is_registered() -> None:
 
 
 # -- corruption at random ------------------------------------------------------------------
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(programs(), st.data())
 def test_every_wrong_annotation_is_found(program: Program, data: st.DataObject) -> None:
     # Of a value that no other node reads, so that nothing else is wrong.
@@ -280,7 +280,7 @@ def test_every_wrong_annotation_is_found(program: Program, data: st.DataObject) 
     assert f"> {index + 1} |" in message
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(programs(), st.data())
 def test_every_lost_definition_is_found(program: Program, data: st.DataObject) -> None:
     used = {x for n in program.nodes for x in n.inputs} | {o.value for o in program.outputs}

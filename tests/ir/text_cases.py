@@ -66,57 +66,61 @@ def programs(draw: st.DrawFn, *, depth: int = 1, nodes: int = 8) -> Program:
 def grow(draw: st.DrawFn, builder: Builder, pool: list[Value], count: int, depth: int) -> None:
     """Append random nodes whose operands come from the pool."""
     for _ in range(count):
-        name, inputs, attrs = draw(st.sampled_from(pool).flatmap(lambda x: applied(x, pool)))
-        if name == "scan" and depth == 0:
-            continue
-        if name == "scan":
-            inputs, attrs = looped(draw, inputs[0], pool, depth)
+        x = draw(st.sampled_from(pool))
+        name = draw(st.sampled_from(applicable(x, depth)))
+        inputs, attrs = applied(draw, name, x, pool, depth)
         with builder.at(draw(SOURCES)):
             pool.extend(builder.emit(get(name), inputs, attrs, draw(st.sampled_from(HINTS))))
 
 
+def applicable(x: Value, depth: int) -> tuple[str, ...]:
+    """Return the primitives that may be applied to ``x``."""
+    names = ("eq", "ne", "cast", "permute", "reshape", "broadcast", "iota", "select")
+    names += ("scan",) if depth else ()
+    names += () if x.type.dtype is BOOL else ("sub", "mul")
+    return names + (("tanh", "contract", "spike") if x.type.dtype.is_float else ())
+
+
 def applied(
-    x: Value, pool: list[Value]
-) -> st.SearchStrategy[tuple[str, list[Any], dict[str, Any]]]:
-    """Return nodes of which ``x`` is an operand: primitive, operands, attributes."""
-    dtype, rank = x.type.dtype, x.type.rank
-    alike = st.one_of(st.sampled_from([v for v in pool if v.type == x.type]), literals(dtype))
-    options: list[st.SearchStrategy[Any]] = [
-        alike.map(lambda y: ("eq", [x, y], {})),
-        alike.map(lambda y: ("ne", [y, x], {})),
-        st.sampled_from((F32, I32, BOOL)).map(lambda d: ("cast", [x], {"dtype": d})),
-        st.permutations(range(rank)).map(lambda o: ("permute", [x], {"order": tuple(o)})),
-        st.just(("reshape", [x], {"shape": (x.type.size, 1)})),
-        st.just(
-            ("broadcast", [x], {"shape": (2, *x.type.shape), "axes": tuple(range(1, rank + 1))})
-        ),
-        st.sampled_from((F32, U32)).map(
-            lambda d: ("iota", [], {"shape": (2, 3), "axis": 1, "dtype": d})
-        ),
-        literals(F64).map(lambda y: ("broadcast", [y], {"shape": (3,), "axes": ()})),
-        st.just(("scan", [x], {})),
-    ]
-    if dtype is BOOL:
-        both = st.tuples(literals(F32), literals(F32))
-        options.append(both.map(lambda ab: ("select", [x, *ab], {})))
-    else:
-        options.append(alike.map(lambda y: ("sub", [x, y], {})))
-        options.append(alike.map(lambda y: ("mul", [y, x], {})))
-        masks = [v for v in pool if v.type == TensorType(BOOL, x.type.shape)]
-        if masks:
-            options.append(
-                st.tuples(st.sampled_from(masks), alike).map(
-                    lambda my: ("select", [my[0], x, my[1]], {})
-                )
-            )
-    if dtype.is_float:
-        options.append(st.just(("tanh", [x], {})))
+    draw: st.DrawFn, name: str, x: Value, pool: list[Value], depth: int
+) -> tuple[list[Any], dict[str, Any]]:
+    """Return operands, among them mostly ``x``, and attributes of a node."""
+    rank, shape = x.type.rank, x.type.shape
+
+    def alike() -> Operand:
+        same = [v for v in pool if v.type == x.type]
+        return draw(st.sampled_from(same) if draw(st.booleans()) else literals(x.type.dtype))
+
+    if name in ("eq", "sub"):
+        return [x, alike()], {}
+    if name in ("ne", "mul"):
+        return [alike(), x], {}
+    if name == "select":
+        masks = [v for v in pool if v.type == TensorType(BOOL, shape)]
+        if not masks:
+            mask = Literal(draw(st.booleans()), BOOL)
+            return [mask, x, alike()], {}
+        if draw(st.booleans()):
+            return [draw(st.sampled_from(masks)), x, alike()], {}
+        return [draw(st.sampled_from(masks)), draw(literals(F32)), draw(literals(F32))], {}
+    if name == "cast":
+        return [x], {"dtype": draw(st.sampled_from((F32, I32, BOOL)))}
+    if name == "permute":
+        return [x], {"order": tuple(draw(st.permutations(range(rank))))}
+    if name == "reshape":
+        return [x], {"shape": (x.type.size, 1)}
+    if name == "broadcast":
+        if draw(st.booleans()):
+            return [draw(literals(F64))], {"shape": (3,), "axes": ()}
+        return [x], {"shape": (2, *shape), "axes": tuple(range(1, rank + 1))}
+    if name == "iota":
+        return [], {"shape": (2, 3), "axis": 1, "dtype": draw(st.sampled_from((F32, U32)))}
+    if name == "contract":
         letters = "ijk"[:rank]
-        options.append(
-            st.just(("contract", [x, x], {"spec": f"{letters},{letters}->{letters[:1]}"}))
-        )
-        options.append(st.just(("spike", [x], {"surrogate": "arctan"})))
-    return st.one_of(options)
+        return [x, x], {"spec": f"{letters},{letters}->{letters[:1]}"}
+    if name == "spike":
+        return [x], {"surrogate": "arctan"}
+    return looped(draw, x, pool, depth) if name == "scan" else ([x], {})
 
 
 def looped(
