@@ -16,6 +16,7 @@ from etp_ir.source import Source
 from etp_ir.tracer import Tracer, operand, unwrap
 from etp_ir.types import F32, DType, TensorType, dtype_of, type_of
 
+from .naming import named_by_locals
 from .variables import Param, State, StepTrace, Variable, current_trace, mistake
 
 __all__ = ["Found", "Module", "Param", "State", "TracedStep", "collect", "trace_step"]
@@ -232,8 +233,10 @@ def trace_step(
     inputs, x = _open_inputs(builder, x_type, chosen, found)
     params, states = _open_variables(trace, found, chosen)
     _check_signature(model, x)
-    with trace.active():
+    paths = {id(m): path for path, m in reversed(found.modules.items())}
+    with trace.active(), named_by_locals(builder, paths):
         result = model(x)
+    with trace.active():
         output = _output(builder, model, unwrap(result))
     outputs: list[tuple[Any, Role]] = [(output, Role("output"))]
     for path, state in found.states.items():

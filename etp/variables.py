@@ -23,6 +23,8 @@ from etp_ir.source import user_source
 from etp_ir.tracer import Tracer, find_builder, is_number, unwrap
 from etp_ir.types import F32, DType, TensorType, dtype_of, type_of
 
+from .naming import give_name
+
 
 @define
 class StepTrace:
@@ -336,6 +338,7 @@ class State(Variable):
             raise mistake(
                 kind, f"state {path!r} is {wanted} and was assigned a value of type {new.type}", how
             )
+        give_name(new, f"{path}_next")
         trace.values[id(self)] = trace.written[id(self)] = new
 
 
