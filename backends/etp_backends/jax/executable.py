@@ -17,6 +17,7 @@ from etp_ir.errors import IRError, ShapeError, compose, nearest
 from etp_ir.types import TensorType, dtype_of, type_of
 
 from .lower import run
+from .options import warn_about_foreign_jit
 
 _RANK = {"bool": 0, "uint": 1, "int": 1, "float": 2}
 
@@ -104,6 +105,7 @@ class JaxExecutable(Executable):
         ``jax.jit(f, compiler_options=executable.compiler_options)``. On a CPU jaxlib 0.10.2 sums
         some products wrongly without them. Double precision needs ``jax.enable_x64``.
         """
+        warn_about_foreign_jit(self._platform)
         arguments = [
             lax.convert_element_type(_checked(name, type, arrays), dtype)
             for name, type, dtype in self._ports
@@ -139,15 +141,17 @@ class JaxExecutable(Executable):
         """Allow 64-bit elements during a call, where the program has them."""
         return jax.enable_x64(True) if self._wide else nullcontext()
 
-    def _argument(
-        self, name: str, type: TensorType, dtype: np.dtype[Any], arrays: Mapping[str, Any]
-    ) -> Any:
+    def _argument(self, name: str, type: TensorType, dtype: Any, arrays: Mapping[str, Any]) -> Any:
         """Return the array for one input, always in the same form, so that jit sees no change."""
-        array = _checked(name, type, arrays)
+        array = arrays.get(name)
+        if not (
+            isinstance(array, jax.Array) and array.dtype == dtype and array.shape == type.shape
+        ):
+            array = _checked(name, type, arrays)
         if not isinstance(array, jax.Array):
             # JAX may read a NumPy buffer in place after the call returns: the caller keeps his.
             array = np.array(array, dtype=dtype, copy=True)
-        elif array.dtype != dtype or getattr(array, "weak_type", False):
+        elif array.dtype != dtype or array.weak_type:  # type: ignore[attr-defined]
             array = lax.convert_element_type(array, dtype)
         return array if self._device is None else jax.device_put(array, self._device)
 

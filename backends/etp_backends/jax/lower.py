@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from etp_ir.core import Literal, Node, Operand, Program, Value
@@ -26,6 +27,10 @@ def _cast(x: Any, *, dtype: DType) -> Any:
 
 def _iota(*, shape: Sequence[int], axis: int, dtype: DType) -> Any:
     return lax.broadcasted_iota(dtype.numpy(), shape, axis)
+
+
+def _table(*, values: Sequence[int], shape: Sequence[int]) -> Any:
+    return jnp.asarray(np.asarray(values, np.int32).reshape(shape))
 
 
 def _scatter_add(x: Any, indices: Any, *, axis: int, extent: int) -> Any:
@@ -59,7 +64,7 @@ CORE: dict[str, Rule] = {
     "argmax": lambda x, *, axis: lax.argmax(x, axis, jnp.int32),
     "cumsum": lambda x, *, axis, reverse: lax.cumsum(x, axis, reverse=reverse),
     "gather": lambda x, indices, *, axis: jnp.take(x, indices, axis=axis),
-    "scatter_add": _scatter_add, "iota": _iota,
+    "scatter_add": _scatter_add, "iota": _iota, "table": _table,
 }  # fmt: skip
 
 
