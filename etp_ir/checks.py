@@ -63,26 +63,26 @@ def check_primitives(program: Program) -> Iterator[Fault]:
 
 def check_single_assignment(program: Program) -> Iterator[Fault]:
     """Check that every value is defined once."""
-    names = value_names(program)
     seen: set[Value] = set()
     for port in program.inputs:
         if port.value in seen:
-            yield Fault(f"two inputs share one value, %{names[port.value]}", "give each its own")
+            yield Fault(f"%{port.name} has the value of another input", "give it its own")
         seen.add(port.value)
     for node in program.nodes:
         for value in node.outputs:
             if value in seen:
+                name = value_names(program)[value]
                 how = "let every node define new values"
-                yield Fault(f"%{names[value]} is assigned a second time", how, node)
+                yield Fault(f"%{name} is assigned a second time", how, node)
             seen.add(value)
 
 
 def check_definitions(program: Program) -> Iterator[Fault]:
     """Check that every operand is an input, or a result of a node above."""
-    names = value_names(program)
     seen: set[Value] = {port.value for port in program.inputs}
 
     def fault(x: Value, node: Node | None) -> Fault:
+        names = value_names(program)
         if x in names:
             how = "order the nodes so that definitions come first"
             return Fault(f"%{names[x]} is used before it is defined", how, node)
