@@ -1,0 +1,232 @@
+"""Every cell against its equations written out in NumPy, eagerly and traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from etp import nn
+from etp.model import Module, collect, trace_step
+from etp_ir.interpreter import evaluate
+from etp_ir.parser import parse
+from etp_ir.types import F64, TensorType
+from etp_ir.verify import verify
+
+N_IN, N, T = 4, 5, 12
+Arrays = dict[str, np.ndarray[Any, Any]]
+Twin = Callable[[Arrays, np.ndarray[Any, Any]], list[Any]]
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(T, N_IN))
+
+
+def sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def zeros(count: int) -> list[Any]:
+    return [np.zeros(N) for _ in range(count)]
+
+
+def vanilla(p: Arrays, xs: Any, leak: float = 1.0, phi: Any = np.tanh) -> list[Any]:
+    (h,), out = zeros(1), []
+    for x in xs:
+        h = (1 - leak) * h + leak * phi(x @ p["gate.w_in"] + h @ p["gate.w_rec"] + p["gate.b"])
+        out.append(h)
+    return out
+
+
+def gru(p: Arrays, xs: Any) -> list[Any]:
+    (h,), out = zeros(1), []
+    for x in xs:
+        r = sigmoid(x @ p["r.w_in"] + h @ p["r.w_rec"] + p["r.b"])
+        z = sigmoid(x @ p["z.w_in"] + h @ p["z.w_rec"] + p["z.b"])
+        n = np.tanh(x @ p["n.w_in"] + p["n.b"] + r * (h @ p["n.w_rec"] + p["b_rec"]))
+        h = (1 - z) * n + z * h
+        out.append(h)
+    return out
+
+
+def gru_before(p: Arrays, xs: Any) -> list[Any]:
+    (h,), out = zeros(1), []
+    for x in xs:
+        r = sigmoid(x @ p["r.w_in"] + h @ p["r.w_rec"] + p["r.b"])
+        z = sigmoid(x @ p["z.w_in"] + h @ p["z.w_rec"] + p["z.b"])
+        n = np.tanh(x @ p["n.w_in"] + p["n.b"] + (r * h) @ p["n.w_rec"])
+        h = (1 - z) * n + z * h
+        out.append(h)
+    return out
+
+
+def lstm(p: Arrays, xs: Any) -> list[Any]:
+    (c, h), out = zeros(2), []
+    for x in xs:
+        pre = {g: x @ p[f"{g}.w_in"] + h @ p[f"{g}.w_rec"] + p[f"{g}.b"] for g in "ifgo"}
+        c = sigmoid(pre["f"]) * c + sigmoid(pre["i"]) * np.tanh(pre["g"])
+        h = sigmoid(pre["o"]) * np.tanh(c)
+        out.append(h)
+    return out
+
+
+def lif(
+    p: Arrays, xs: Any, *, reset: str = "subtract", adaptation: float = 0.0, tau_mem: Any = 10.0,
+    threshold: float = 1.0, recurrent: bool = True,
+) -> list[Any]:  # fmt: skip
+    (current, v, a), out = zeros(3), []
+    alpha, beta, rho = np.exp(-1 / 5.0), np.exp(-1 / np.asarray(tau_mem)), np.exp(-1 / 100.0)
+    for x in xs:
+        z = (v > threshold + adaptation * a).astype(float)
+        a = rho * a + z
+        current = alpha * current + x @ p["synapse.w_in"]
+        if recurrent:
+            current = current + z @ p["synapse.w_rec"]
+        if "synapse.b" in p:
+            current = current + p["synapse.b"]
+        if reset == "subtract":
+            v = beta * v - threshold * z + current
+        else:
+            v = beta * v * (1 - z) + current if reset == "zero" else beta * v + current
+        out.append((v > threshold + adaptation * a).astype(float))
+    return out
+
+
+def leaky_readout(p: Arrays, xs: Any) -> list[Any]:
+    (y,), out = zeros(1), []
+    for x in xs:
+        y = np.exp(-0.5 / 3.0) * y + x @ p["weight"] + p["bias"]
+        out.append(y)
+    return out
+
+
+TAUS = np.array([2.0, 5.0, 10.0, 20.0, 50.0])
+CASES: dict[str, tuple[Callable[[], Module], Twin]] = {
+    "rnn": (lambda: nn.VanillaRNNCell(N_IN, N, rng=1), vanilla),
+    "leaky rnn": (
+        lambda: nn.VanillaRNNCell(N_IN, N, activation="relu", leak=0.3, rng=1),
+        lambda p, xs: vanilla(p, xs, 0.3, lambda x: np.maximum(x, 0)),
+    ),
+    "gru": (lambda: nn.GRUCell(N_IN, N, rng=2), gru),
+    "gru, reset before": (lambda: nn.GRUCell(N_IN, N, reset="before", rng=2), gru_before),
+    "lstm": (lambda: nn.LSTMCell(N_IN, N, rng=3), lstm),
+    "lif": (lambda: nn.LIFCell(N_IN, N, rng=4), lif),
+    "lif, reset to zero": (
+        lambda: nn.LIFCell(N_IN, N, reset="zero", detach_reset=False, bias=0.1, rng=4),
+        lambda p, xs: lif(p, xs, reset="zero"),
+    ),
+    "lif, own time constants": (
+        lambda: nn.LIFCell(N_IN, N, tau_mem=TAUS, reset="none", recurrent=False, rng=4),
+        lambda p, xs: lif(p, xs, tau_mem=TAUS, reset="none", recurrent=False),
+    ),
+    "alif": (
+        lambda: nn.ALIFCell(N_IN, N, adaptation=0.3, threshold=0.6, rng=5),
+        lambda p, xs: lif(p, xs, adaptation=0.3, threshold=0.6),
+    ),
+    "readout": (lambda: nn.LeakyRateReadout(N_IN, N, tau=3.0, dt=0.5, rng=6), leaky_readout),
+}
+
+
+def randomised(make: Callable[[], Module]) -> tuple[Module, Arrays]:
+    """Return a cell whose parameters, biases too, are random float64 arrays."""
+    cell = make()
+    rng = np.random.default_rng(7)
+    for param in cell.named_params().values():
+        param._array = param.value + 0.3 * rng.normal(size=param.shape)
+    return cell, {path: p.value for path, p in cell.named_params().items()}
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_forward_equals_the_equations(name: str) -> None:
+    make, twin = CASES[name]
+    cell, params = randomised(make)
+    expected = np.array(twin(params, X))
+    assert expected.std() > 0.05
+    if "lif" in name:
+        assert 0.02 < expected.mean() < 0.98
+
+    eager = np.array([cell(x) for x in X])
+    np.testing.assert_allclose(eager, expected, rtol=1e-12, atol=1e-14)
+    cell.reset_states()
+    np.testing.assert_allclose(cell(X[0]), expected[0], rtol=1e-12)
+
+    step = trace_step(cell, TensorType(F64, (N_IN,)), "float64")
+    verify(step.program)
+    assert parse(str(step.program)) == step.program
+    state = step.states
+    for x, wanted in zip(X, expected, strict=True):
+        given = {**params, **step.constants, **state, **step.bind(x)}
+        out = evaluate(step.program, given)
+        np.testing.assert_allclose(out["output"], wanted, rtol=1e-12, atol=1e-14)
+        state = {path: out[f"state({path})"] for path in state}
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_what_is_read_outside_follows_from_outgoing_states(name: str) -> None:
+    """Cutting at the outgoing states leaves no parameter and no incoming state in the output."""
+    cell, _ = randomised(CASES[name][0])
+    program = trace_step(cell, TensorType(F64, (N_IN,)), "float64").program
+    outgoing = {o.value for o in program.outputs_of("state")}
+    seen, open_values = set(), [program.output("output").value]
+    while open_values:
+        value = open_values.pop()
+        if value in seen or value in outgoing:
+            continue
+        seen.add(value)
+        if value in program.producers:
+            open_values += [x for x in program.producers[value].inputs if x in program.producers
+                            or x in {p.value for p in program.inputs}]  # fmt: skip
+    reached = {p.name for p in program.inputs if p.value in seen and p.role.kind != "const"}
+    assert not reached
+
+
+def test_input_and_recurrent_weights_are_separate_products() -> None:
+    program = trace_step(nn.GRUCell(N_IN, N, rng=0), TensorType(F64, (N_IN,)), "f64").program
+    sources = [
+        (node.inputs[0].hint, node.inputs[1].hint)
+        for node in program.nodes
+        if node.primitive.name == "etp.matmul"
+    ]
+    assert sources == [
+        (source, f"{gate}.{weight}")
+        for gate in "rzn"
+        for source, weight in (("x", "w_in"), ("h", "w_rec"))
+    ]
+
+
+def test_paths_are_readable() -> None:
+    assert list(nn.LSTMCell(2, 3, rng=0).named_params()) == [
+        f"{gate}.{part}" for gate in "ifgo" for part in ("w_in", "w_rec", "b")
+    ]
+    assert list(nn.ALIFCell(2, 3, rng=0).named_states()) == ["synapse.i", "v", "a"]
+    net = nn.Sequential(nn.LIFCell(2, 3, rng=0), nn.Linear(3, 2, rng=0, bias=False))
+    assert list(collect(net).params) == [
+        "layers.0.synapse.w_in", "layers.0.synapse.w_rec", "layers.1.weight",
+    ]  # fmt: skip
+
+
+def test_a_seed_gives_the_same_cell_and_gates_differ() -> None:
+    one, two = nn.GRUCell(4, 6, rng=3), nn.GRUCell(4, 6, rng=3)
+    for path, param in one.named_params().items():
+        np.testing.assert_array_equal(param.value, two.named_params()[path].value)
+        assert param.value.dtype == np.float32
+    assert np.abs(one.r.w_in.value - one.z.w_in.value).max() > 0.1
+    np.testing.assert_allclose(
+        one.r.w_rec.value @ one.r.w_rec.value.T, np.eye(6), atol=1e-6
+    )  # orthogonal
+    assert nn.LSTMCell(2, 3, rng=0).f.b.value.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: nn.GRUCell(2, 3, reset="afer", rng=0), "did you mean 'after'"),
+        (lambda: nn.LIFCell(2, 3, reset="subtrac", rng=0), "did you mean 'subtract'"),
+        (lambda: nn.VanillaRNNCell(2, 3, activation="tan", rng=0), "did you mean 'tanh'"),
+    ],
+)
+def test_unknown_options_suggest_the_nearest(make: Any, text: str) -> None:
+    from etp_ir import ModelError
+
+    with pytest.raises(ModelError, match=text):
+        make()
