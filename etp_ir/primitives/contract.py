@@ -6,6 +6,7 @@ jvp, transpose and batching.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,7 @@ class Spec:
         return "".join(c for c in dict.fromkeys(self.x + self.y) if c not in self.out)
 
 
+@cache
 def parse_spec(text: str) -> Spec:
     """Return the parsed contraction.
 
