@@ -106,6 +106,13 @@ class JaxExecutable(Executable):
         some products wrongly without them. Double precision needs ``jax.enable_x64``.
         """
         warn_about_foreign_jit(self._platform)
+        if self._wide and jax.dtypes.canonicalize_dtype(np.float64) != np.float64:
+            raise IRError(
+                compose(
+                    f"@{self.program.name} has 64-bit elements, which JAX would narrow here",
+                    how="call it inside `with jax.enable_x64(True):`",
+                )
+            )
         arguments = [
             lax.convert_element_type(_checked(name, type, arrays), dtype)
             for name, type, dtype in self._ports
@@ -151,7 +158,7 @@ class JaxExecutable(Executable):
         if not isinstance(array, jax.Array):
             # JAX may read a NumPy buffer in place after the call returns: the caller keeps his.
             array = np.array(array, dtype=dtype, copy=True)
-        elif array.dtype != dtype or array.weak_type:  # type: ignore[attr-defined]
+        elif array.dtype != dtype or array.weak_type:
             array = lax.convert_element_type(array, dtype)
         return array if self._device is None else jax.device_put(array, self._device)
 

@@ -92,6 +92,8 @@ def _oriented(body: Program, consts: int) -> tuple[Program, dict[Node, None]]:
                 node = _with(node, node.inputs.index(w), made[w, order], order)
         elif values and len(still) == len(values) and _no_larger(node, values):
             fixed.update(dict.fromkeys(node.outputs, node))
+            if node.primitive.name == "permute":
+                move(node.output)
         nodes.append(node)
     return evolve(body, nodes=tuple(nodes)), moving
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import warnings
 from functools import cache
+from importlib.metadata import version
 
 import jax
-import jaxlib
 
 # The fusion library that XLA's CPU compiler calls by default since jaxlib 0.10.2 gives wrong sums
 # there (https://github.com/jax-ml/jax/issues/39103), and in later releases still runs a product
@@ -36,7 +36,7 @@ def compiler_options(platform: str | None = None) -> dict[str, str]:
 @cache
 def warn_about_foreign_jit(platform: str) -> None:
     """Warn, once, where a program traced into somebody else's jit may be compiled wrongly."""
-    if jaxlib.__version__ == "0.10.2" and compiler_options(platform):
+    if version("jaxlib") == "0.10.2" and compiler_options(platform):
         warnings.warn(
             "jaxlib 0.10.2 compiles some sums of products wrongly on a CPU; give your jax.jit "
             "compiler_options=etp_backends.jax.compiler_options(), or set "
