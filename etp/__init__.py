@@ -13,7 +13,7 @@ from etp_ir.errors import (
     TraceError,
 )
 
-from . import backends, checkpoint, init, losses, nn, optim, rules
+from . import backends, checkpoint, init, losses, nn, optim, oracle, rules
 from .compile import compile
 from .fit import History
 from .functional import element_wise, matmul, spike, stop_gradient
@@ -26,6 +26,6 @@ __version__ = "0.1.0"
 __all__ = [
     "CompilationError", "DataError", "ETPError", "History", "Learner", "ModelError", "Module",
     "NotSupportedError", "Param", "ShapeError", "State", "TraceError", "backends", "checkpoint",
-    "compile", "element_wise", "init", "losses", "matmul", "nn", "optim", "rules", "spike",
+    "compile", "element_wise", "init", "losses", "matmul", "nn", "optim", "oracle", "rules", "spike",
     "stop_gradient", "xp",
 ]  # fmt: skip

@@ -85,6 +85,10 @@ class Compiled:
         name = self.loss.program.name
         self.steps = Steps(self.structure, o.rule, o.window, name, o.trace_dtype)
 
+    @property
+    def _offline(self) -> bool:
+        return not self.steps.traces and self.options.rule.name == "bptt"
+
     @cached_property
     def statuses(self) -> dict[str, Status]:
         """Status of every parameter's gradient."""
@@ -142,12 +146,12 @@ class Compiled:
         )
 
     def _stream_mode(self) -> str:
-        return "window" if self.options.rule.name == "bptt" else "scan"
+        return "window" if self._offline else "scan"
 
     def stages(self, length: int, batch: int) -> Stages:
         """Return the programs of every stage."""
         sequences = self.sequences(batch)
-        step = self.steps.exact if self.options.rule.name == "bptt" else self.steps.online
+        step = self.steps.exact if self._offline else self.steps.online
         batched = dce(simplify(sequences.batched(step)))
         return Stages(self.loss.program, step, batched, self.gradient(length, batch))
 

@@ -72,6 +72,8 @@ class LearningRule(ABC):
         Why the rule is approximate even where all paths are position-wise, or None.
     follows
         ``"all"`` paths through time, or ``"position-wise"`` ones.
+    keeps_influence
+        Whether the rule keeps the whole influence matrix.
     """
 
     name: ClassVar[str]
@@ -79,6 +81,7 @@ class LearningRule(ABC):
     default_window: ClassVar[int] = 1
     approximation: str | None = None
     follows: ClassVar[str] = "position-wise"
+    keeps_influence: ClassVar[bool] = False
 
 
 class TraceRule(LearningRule):

@@ -35,3 +35,4 @@ class RTRL(LearningRule):
 
     name = "rtrl"
     follows = "all"
+    keeps_influence = True

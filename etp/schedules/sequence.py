@@ -27,8 +27,9 @@ from etp_ir.transforms.roll import roll
 from etp_ir.transforms.vjp import pullback
 from etp_ir.types import I32, TensorType
 
-from ..rules.base import LinearTraceRule
-from .steps import BOUNDARY, SEED, Lane, Steps
+from .adjoint import leave, read_entry
+from .lanes import Lane
+from .steps import BOUNDARY, Steps
 from .traces import STEPS
 
 SUMMED = ("grad", "loss", "metric")
@@ -131,19 +132,20 @@ class Sequences:
                 unit = parts[0] == "product" and _is_diagonal(port.name, lanes)
                 start[port.name] = frame.full(port.type, 1.0 if unit else 0.0)
         sliced = {}
-        if any(p.name == BOUNDARY for p in step.inputs):
+        if self.steps.window >= 2:
             sliced[BOUNDARY] = frame.boundaries(plan.length, self.steps.window)
         out = frame.roll(step, backward=backward, start=start, sliced=sliced, total=("trace",))
         if entering:
             arriving = {n: out[key] for n, key in backward.items() if n.startswith("ahead.")}
-            frame.read_entry(out, self._once("entry:lanes", lambda: self.steps.entry(lanes)), arriving)
+            entry = self._once("entry:lanes", lambda: read_entry(self.steps, lanes))
+            frame.read_entry(out, entry, arriving)
         if leaving:
-            leave = self._once("leave", lambda: self.steps.leave(lanes))
+            ending = self._once("leave", lambda: leave(self.steps, lanes))
             given = dict(frame.traces)
             given.update({n: out[key] for n, key in backward.items() if n.startswith("product.")})
             for a in self.steps.traces:
                 given[f"source.{a.name}"] = out[str(a.role)]
-            out.update(frame.call(leave, given))
+            out.update(frame.call(ending, given))
         return frame.finish(out, leaving)
 
     # -- stretches of chunks ----------------------------------------------------------------
@@ -250,12 +252,8 @@ class _Frame:
         self.builder = Builder(owner.steps.name, share=True)
         self.given: dict[str, Tracer] = {}
         self.traces: dict[str, Tracer] = {}
-        template = owner._once("online", lambda: owner.steps.online) if not entering else None
-        del template
         for port in step.inputs:
-            if port.role.kind in ("trace",) or port.name == BOUNDARY:
-                continue
-            if port.role.kind in ("signal", "value"):
+            if port.role.kind in ("trace", "signal", "value") or port.name == BOUNDARY:
                 continue
             type = port.type
             if port.role.kind in SLICED:
@@ -309,16 +307,12 @@ class _Frame:
             out[key] = ops.add(out[key], x)
 
     def finish(self, out: Mapping[str, Any], leaving: bool) -> Program:
+        """Close the program: the model's outputs, gradients, and traces if they leave."""
         steps = self.owner.steps
-        pairs: list[Any] = []
-        wanted = [o.role for o in steps.online.outputs] if steps.traces else [
-            o.role for o in (steps.exact if steps.rule.name == "bptt" else steps.online).outputs
-        ]
-        for role in wanted:
-            key = str(role)
-            if role.kind == "signal" or (role.kind == "trace" and not leaving) or key not in out:
-                continue
-            pairs.append((operand(self.builder, out[key]), role))
+        roles = [o.role for o in steps.structure.program.outputs]
+        roles += [a.role for a in steps.traces] if leaving else []
+        roles += [Role("grad", (name,)) for name in steps.gradient_types()]
+        pairs = [(operand(self.builder, out[str(r)]), r) for r in roles if str(r) in out]
         return self.builder.finish(pairs)
 
 
@@ -338,5 +332,3 @@ def _without(program: Program, kinds: tuple[str, ...]) -> Program:
 def _is_diagonal(name: str, lanes: tuple[Lane, ...]) -> bool:
     return any(name == lane.product(s, s) for lane in lanes for s in lane.group.states)
 
-
-__all__ = ["SEED", "LinearTraceRule", "Plan", "Sequences", "call"]

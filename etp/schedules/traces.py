@@ -12,10 +12,10 @@ from etp_ir.core import Role
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
-from ..compiler.pieces import Axes, axes_of, universe
+from ..compiler.pieces import RelationView, axes_of, universe
 from ..compiler.structure import HiddenParamOpRelation
 from ..rules.algebra import Mat, Named, Vec
-from ..rules.base import Slot, TraceRule
+from ..rules.base import Slot
 
 STEPS = "steps"
 
@@ -62,10 +62,9 @@ def extents(relation: HiddenParamOpRelation) -> dict[str, int]:
 
 
 def relation_traces(
-    rule: TraceRule, relation: HiddenParamOpRelation, slots: Mapping[str, Slot], dtype: Any
+    relation: HiddenParamOpRelation, slots: Mapping[str, Slot], sizes: Mapping[str, int], dtype: Any
 ) -> list[TraceArray]:
-    """Return the arrays a rule keeps for one relation."""
-    sizes = extents(relation)
+    """Return the arrays a rule keeps for one relation, given the extent of each letter."""
     arrays = []
     for slot, spec in slots.items():
         type = TensorType(dtype, tuple(sizes[c] for c in spec.axes))
@@ -87,11 +86,11 @@ def read(
     arrays: Sequence[TraceArray], relation: HiddenParamOpRelation, slots: Mapping[str, Slot],
     inputs: Mapping[str, Tracer], dtype: Any,
 ) -> dict[str, Vec | Named]:  # fmt: skip
-    """Return a relation's traces in the notation of rules."""
+    """Return a relation's traces, given its arrays, in the notation of rules."""
     axes = axes_of(relation.node)
     out: dict[str, Vec | Named] = {}
     for slot, spec in slots.items():
-        mine = {a.state: inputs[a.name] for a in arrays if a.relation is relation and a.slot == slot}
+        mine = {a.state: inputs[a.name] for a in arrays if a.slot == slot}
         named = {s: Named(cast(x, dtype), spec.axes, universe(axes)) for s, x in mine.items()}
         out[slot] = (
             Vec({s: x for s, x in named.items() if s is not None}) if spec.per_state else named[None]
@@ -100,14 +99,11 @@ def read(
 
 
 def write(
-    arrays: Sequence[TraceArray], relation: HiddenParamOpRelation,
-    traces: Mapping[str, Vec | Named],
-) -> dict[str, Tracer | None]:  # fmt: skip
-    """Return the arrays of a relation by name; None where a trace is zero."""
+    arrays: Sequence[TraceArray], traces: Mapping[str, Vec | Named]
+) -> dict[str, Tracer | None]:
+    """Return the arrays of one relation by name; None where a trace is zero."""
     out: dict[str, Tracer | None] = {}
     for a in arrays:
-        if a.relation is not relation:
-            continue
         value = traces[a.slot]
         entry = value.entries.get(a.state or "") if isinstance(value, Vec) else value
         out[a.name] = None if entry is None else cast(entry.array, a.type.dtype)
@@ -119,10 +115,13 @@ def cast(x: Tracer, dtype: Any) -> Tracer:
     return x if x.dtype is dtype else ops.cast(x, dtype)
 
 
-def bare_view(relation: HiddenParamOpRelation) -> Any:
-    """Return a relation's view without its per-step arrays, for reading a gradient."""
-    from ..compiler.pieces import RelationView
+def bare_view(relation: HiddenParamOpRelation) -> RelationView:
+    """Return a relation's view without its arrays, for reading a gradient."""
+    return RelationView(relation.name, relation, None, Vec({}), Mat({}), axes_of(relation.node))
 
-    axes: Axes = axes_of(relation.node)
-    return RelationView(relation.name, relation, None, Vec({}), Mat({}), axes)
 
+def slot_view(relation: HiddenParamOpRelation) -> RelationView:
+    """Return a relation's view that tells its letters and whether its product has an input."""
+    has_input = len(relation.node.inputs) > 1
+    x: Any = ... if has_input else None
+    return RelationView(relation.name, relation, x, Vec({}), Mat({}), axes_of(relation.node))

@@ -1,0 +1,105 @@
+"""Back-propagation through time by unrolling: no loop, no schedule, one example after another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from etp_ir import ops
+from etp_ir.builder import Builder
+from etp_ir.core import Program, Role
+from etp_ir.interpreter import evaluate
+from etp_ir.tracer import Tracer, operand, replay
+from etp_ir.transforms.vjp import vjp
+
+Array = np.ndarray[Any, Any]
+
+
+def unroll(program: Program, length: int) -> Program:
+    """Return the weighted loss of ``length`` steps of one example as a straight-line program.
+
+    Parameters
+    ----------
+    program
+        A step with its loss: roles ``input``, ``target``, ``param``, ``const``, ``state``.
+
+    Returns
+    -------
+    Program
+        Inputs of each step are called ``name@t``, and ``loss_weight@t``; output ``loss``.
+    """
+    b = Builder(f"{program.name}.unrolled", share=True)
+    fixed: dict[str, Any] = {}
+    for port in program.inputs:
+        if port.role.kind not in ("input", "target"):
+            fixed[port.name] = Tracer(b, b.input(port.name, port.type, port.role))
+    total: Any = None
+    for t in range(length):
+        given = dict(fixed)
+        for port in program.inputs_of("input", "target"):
+            given[port.name] = Tracer(b, b.input(f"{port.name}@{t}", port.type, port.role))
+        seed = Tracer(b, b.input(f"loss_weight@{t}", program.output("loss").type, "weight"))
+        results = replay(program, b, [given[p.name] for p in program.inputs])
+        for out, result in zip(program.outputs, results, strict=True):
+            if out.role.kind == "state":
+                fixed[out.role.of[0]] = result
+            elif out.role.kind == "loss":
+                term = ops.mul(seed, result)
+                total = term if total is None else ops.add(total, term)
+    return b.finish([(operand(b, total), Role("loss"))])
+
+
+def unrolled_loss(
+    program: Program, arrays: Mapping[str, Array], sequences: Mapping[str, Array], weights: Array
+) -> float:
+    """Return the weighted loss of a batch of sequences.
+
+    Parameters
+    ----------
+    arrays
+        Parameters, constants, and initial states of one example, by input name.
+    sequences
+        Inputs and targets (T, B, ...), by input name.
+    weights
+        Weight of each step's loss, (T, B).
+    """
+    whole = unroll(program, len(weights))
+    return float(sum(
+        evaluate(whole, _one(whole, arrays, sequences, weights, i))["loss"]
+        for i in range(weights.shape[1])
+    ))  # fmt: skip
+
+
+def unrolled_gradient(
+    program: Program, arrays: Mapping[str, Array], sequences: Mapping[str, Array], weights: Array
+) -> dict[str, Array]:
+    """Return the exact gradient of `unrolled_loss` with respect to every parameter."""
+    names = [p.name for p in program.inputs_of("param")]
+    derivative = vjp(unroll(program, len(weights)), names)
+    total: dict[str, Array] = {}
+    for i in range(weights.shape[1]):
+        given = _one(derivative, arrays, sequences, weights, i)
+        given["ct_0"] = np.ones(())
+        found = evaluate(derivative, given)
+        for name in names:
+            total[name] = total.get(name, 0) + found[f"grad({name})"]
+    return total
+
+
+def _one(
+    program: Program, arrays: Mapping[str, Array], sequences: Mapping[str, Array],
+    weights: Array, example: int,
+) -> dict[str, Array]:  # fmt: skip
+    given: dict[str, Array] = {}
+    for port in program.inputs:
+        name, at, t = port.name.rpartition("@")
+        if not at:
+            if port.name in arrays:
+                given[port.name] = arrays[port.name]
+        elif name == "loss_weight":
+            given[port.name] = weights[int(t), example]
+        else:
+            given[port.name] = sequences[name][int(t), example]
+    return given

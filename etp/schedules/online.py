@@ -1,0 +1,85 @@
+"""The online step: traces advance, and the gradient of this step is read from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from etp_ir import ops
+from etp_ir.core import Node, Program, Value
+from etp_ir.tracer import Tracer
+from etp_ir.transforms.batch import rename
+
+from ..compiler.pieces import Pieces, Signals, axes_of, short
+from ..compiler.structure import HiddenParamOpRelation, Structure
+from ..rules.base import TraceRule
+from .memory import Gradients, TraceMemory, at_products
+
+if TYPE_CHECKING:
+    from .steps import Steps
+
+
+def online_step(steps: Steps) -> Program:
+    """Return the step that advances the traces and reads the gradient from them.
+
+    The traces at entry are read with the derivatives of this step's loss with respect to the old
+    states; what happens within the step is differentiated directly. A rule that is no linear
+    recurrence and runs with window 0 is read to the letter instead: boundary signals times the
+    traces after the step.
+    """
+    p = steps.pieces()
+    seed = steps.seed(p)
+    held = steps.trace_inputs(p)
+    signals = p.signals(seed)
+    grads = Gradients()
+    advanced = steps.memory.advance(p, held)
+    rule = steps.rule
+    if steps.window == 0 and isinstance(rule, TraceRule) and rule.textbook:
+        assert isinstance(steps.memory, TraceMemory)
+        credits = _read_after(p, steps.memory, seed, signals, advanced, grads)
+        steps.add_direct(p, credits, signals, grads)
+    else:
+        steps.add_direct(p, signals.products, signals, grads)
+        arriving = steps.entry_signals(p, seed, signals)
+        for state, x in arriving.items():
+            rename(p.builder, x, f"dL_d{short(state)}")
+        steps.memory.read(held, arriving, grads)
+    return steps.close(p, advanced, grads)
+
+
+def _read_after(
+    p: Pieces, memory: TraceMemory, seed: Tracer, signals: Signals, advanced: dict[str, Tracer],
+    grads: Gradients,
+) -> dict[Node, Tracer]:  # fmt: skip
+    """Contract boundary signals with the advanced traces, and return what is left to credit.
+
+    What the trace counts of the present step is ``u`` times the boundary signal; the rest of
+    the derivative (paths past the states, or through mixing tails) stays direct.
+    """
+    structure = memory.structure
+    rest: dict[Node, Tracer] = dict(signals.products)
+    for group in structure.groups:
+        boundary = p.boundary_signals(seed, group)
+        for relation in structure.of(group):
+            node = relation.node
+            ell = at_products(relation, boundary)
+            memory.read_one(relation, advanced, ell, grads)
+            counted = p.view(relation).u.dot(ell, axes_of(node).y)
+            if node not in rest or counted is None:
+                continue
+            if _wholly_counted(structure, relation):
+                del rest[node]
+            else:
+                rest[node] = ops.sub(rest[node], counted.array)
+    return rest
+
+
+def _wholly_counted(structure: Structure, relation: HiddenParamOpRelation) -> bool:
+    """Whether every path from ``y`` to this step's loss is in ``u`` times the signal."""
+    y, loss = relation.y, structure.program.output("loss").value
+    dependence = structure.dependence
+    for cut in structure.cuts(relation.group).values():
+        if dependence.leads(y, cut.node.inputs[cut.operand]):
+            return False
+    states = (structure.states[n][1] for n in relation.group.states)
+    boundary = {v for v in states if isinstance(v, Value)}
+    return not dependence.leads_avoiding(y, loss, boundary)
