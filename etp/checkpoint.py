@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from etp_ir.errors import ETPError, ModelError, ShapeError, nearest
+from etp_ir.errors import ETPError, ModelError
 
 if TYPE_CHECKING:
     from .learner import Learner
@@ -30,7 +30,7 @@ def pack(learner: Learner) -> dict[str, Any]:
         "rule": learner.options.rule.name,
         "window": learner.options.window,
         "params": {n: np.array(as_numpy(x)) for n, x in learner.params.items()},
-        "stream": {n: np.array(as_numpy(x)) for n, x in (learner._stream or {}).items()},
+        "stream": {n: np.array(as_numpy(x)) for n, x in learner.stream.items()},
         "optimizer": {n: np.array(as_numpy(x)) for n, x in learner.optimizer_state.items()},
     }
 
@@ -43,13 +43,7 @@ def unpack(learner: Learner, state: Mapping[str, Any]) -> None:
     if int(state["format"]) != FORMAT:
         raise ModelError(f"state dict of format {state['format']}, this version reads {FORMAT}")
     held = learner.params
-    for name, array in state["params"].items():
-        if name not in held:
-            raise ModelError(f"no parameter {name!r}{nearest(name, list(held))}")
-        if tuple(array.shape) != tuple(held[name].shape):
-            raise ShapeError(
-                f"parameter {name!r} has shape {tuple(held[name].shape)}, got {tuple(array.shape)}"
-            )
+    learner.check_params(state["params"])
     missing = [n for n in held if n not in state["params"]]
     if missing:
         raise ModelError(f"the state dict lacks {', '.join(missing)}")
@@ -60,7 +54,7 @@ def unpack(learner: Learner, state: Mapping[str, Any]) -> None:
         )
     to = learner.backend.asarray
     learner.params = state["params"]
-    learner._stream = {n: to(np.array(x)) for n, x in state["stream"].items()} or None
+    learner.stream = {n: to(np.array(x)) for n, x in state["stream"].items()}
     learner.optimizer_state = {n: to(np.array(x)) for n, x in state["optimizer"].items()}
     learner.optimizer = None if not state["optimizer"] else learner.optimizer
 

@@ -12,10 +12,9 @@ from etp_ir.errors import ETPError, NotSupportedError
 from etp_ir.types import TensorType, type_of
 
 from . import optim
-from .sequences import DataError, check_batch, loss_weights
+from .sequences import DataError, loss_weights
 
 if TYPE_CHECKING:
-    from .compiled import Compiled
     from .learner import Learner
 
 
@@ -107,7 +106,7 @@ def adopt(learner: Learner, optimizer: Any) -> Any:
     """Return the optimiser to use, with its state in the learner."""
     if optimizer is None:
         optimizer = learner.optimizer or optim.adam(1e-3)
-    if hasattr(optimizer, "init") and hasattr(optimizer, "update") and not hasattr(optimizer, "lr"):
+    if isinstance(optimizer, tuple):  # a transformation of optax is a named pair of functions
         optimizer = _from_optax(learner, optimizer)
     if optimizer != learner.optimizer or not learner.optimizer_state:
         restored = learner.optimizer_state if learner.optimizer is None else {}
@@ -139,35 +138,48 @@ def train_batch(
     if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
         raise DataError("each batch must be (xs, ys) or (xs, ys, mask)")
     xs, ys, mask = (*item, None)[:3]
-    batch = check_batch(learner._named(xs), ys, mask, check=learner.check)
-    compiled = learner._compile(batch)
+    engine = learner.engine
+    batch = engine.batch(xs, ys, mask)
+    compiled = engine.compile(batch)
     length = batch.length
     every = min(period or length, length)
     state = learner.optimizer_state
     types: dict[str, TensorType] = {n: type_of(x) for n, x in state.items()}
-    run = learner._executable(
+    run = engine.executable(
         ("train", length, batch.size, every, optimizer), compiled,
         lambda: compiled.training(length, batch.size, every, optimizer, types),
     )  # fmt: skip
     weights = loss_weights(batch.mask, "mean", every)
-    arguments = learner._arguments(
-        run.program, compiled.step, compiled.loss.constants, batch, weights
+    given = engine.arguments(
+        run.program, compiled.step, compiled.loss.constants, learner.params, batch, weights
     )
-    arguments.update({f"optimizer.{n}": x for n, x in state.items()})
-    out = run(arguments)
-    metrics = learner._metrics(out)
+    given.update({f"optimizer.{n}": x for n, x in state.items()})
+    out = run(given)
+    metrics = engine.metrics(out)
     if not np.isfinite(metrics["loss"]):
         raise DataError(
             f"the loss became {metrics['loss']}; parameters are left as they were before this batch\n"
             "lower the learning rate, clip gradients (clip_norm=), or look for NaN in the data "
             "(check=True)"
         )
-    blocks = -(-length // every)
-    for name in learner.params:
-        if f"param({name})" in out:
-            learner._params[name] = out[f"param({name})"]
-    learner.optimizer_state = {n: out[f"state(optimizer.{n})"] for n in state}
-    return {name: x / blocks for name, x in metrics.items()}
+    params = {n: out.get(f"param({n})", x) for n, x in learner.params.items()}
+    moments = {n: out[f"state(optimizer.{n})"] for n in state}
+    # One assignment, so that an interrupt finds parameters and optimiser of the same batch.
+    learner.__dict__.update(_params=params, optimizer_state=moments)
+    total = float(weights.sum()) or 1.0
+    return {name: x / total for name, x in metrics.items()}
+
+
+def apply_optimizer(learner: Learner, optimizer: Any) -> None:
+    """Change the parameters by the gradient that the last streamed step left."""
+    chosen = adopt(learner, optimizer)
+    as_numpy = learner.backend.to_numpy
+    params = {n: as_numpy(x) for n, x in learner.params.items()}
+    grads = {n: as_numpy(x) for n, x in learner.gradients.items()}
+    state = {n: as_numpy(x) for n, x in learner.optimizer_state.items()}
+    new, state = chosen.update(grads, state, params)
+    learner.params = new
+    learner.optimizer_state = {n: learner.backend.asarray(np.asarray(x)) for n, x in state.items()}
 
 
 class _bar:

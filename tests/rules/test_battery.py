@@ -38,7 +38,7 @@ def gradient(model: str, rule: str, length: int = LENGTH, **options) -> dict[str
 @cache
 def oracle(model: str, length: int = LENGTH) -> dict[str, np.ndarray]:
     x, y = data(length, BATCH)
-    compiled = learner(model, "bptt")._seen()[0]
+    compiled = learner(model, "bptt").engine.last()[0]
     arrays = {**compiled.step.params, **compiled.step.states, **compiled.loss.constants}
     return unrolled_gradient(
         compiled.loss.program, arrays, {"x": x, "target": y}, np.ones((length, BATCH))

@@ -1,0 +1,160 @@
+"""What a learner runs on: the model compiled for the data it meets, and the executables kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from attrs import define, field
+
+from etp_ir.backend import Backend, Executable
+from etp_ir.core import Program
+from etp_ir.errors import ModelError, compose
+from etp_ir.types import DType
+
+from .compiled import Compiled, Options
+from .model import Module, TracedStep, trace_step
+from .sequences import Batch, check_batch, step_type
+from .traced import with_loss
+
+
+@define
+class Engine:
+    """Compiles a model for types and sizes, once each, and prepares arguments.
+
+    Attributes
+    ----------
+    compiled
+        By traced step and type of the target.
+    executables
+        By program, sequence length and batch size.
+    seen
+        The model compiled for the last data, with their length and batch size.
+    """
+
+    model: Module
+    options: Options
+    loss: Any
+    backend: Backend
+    dtype: DType
+    check: bool
+    steps: dict[Any, TracedStep] = field(init=False, factory=dict)
+    compiled: dict[Any, Compiled] = field(init=False, factory=dict)
+    executables: dict[Any, Executable] = field(init=False, factory=dict)
+    seen: tuple[Compiled, int, int] | None = field(init=False, default=None)
+
+    # -- data -------------------------------------------------------------------------------
+    def batch(self, xs: Any, ys: Any, mask: Any = None) -> Batch:
+        """Return checked sequences."""
+        return check_batch(named(xs), ys, mask, check=self.check)
+
+    def row(self, x: Any, y: Any, mask: Any = None) -> Batch:
+        """Return one checked step as sequences of length 1."""
+        rows = {n: _row(a) for n, a in named(x).items()}
+        return check_batch(rows, _row(y), None if mask is None else _row(mask), check=self.check)
+
+    # -- compiling --------------------------------------------------------------------------
+    def trace(self, batch: Batch) -> TracedStep:
+        """Return the traced step for the types of a batch."""
+        types = {n: step_type(a, self.dtype) for n, a in batch.xs.items()}
+        key = tuple(types.items())
+        if key not in self.steps:
+            self.steps[key] = trace_step(self.model, unnamed(types), self.dtype)
+        return self.steps[key]
+
+    def compile(self, batch: Batch) -> Compiled:
+        """Return the model compiled for the types of a batch with targets."""
+        step = self.trace(batch)
+        target = step_type(batch.ys, self.dtype)
+        key = (id(step), target)
+        if key not in self.compiled:
+            metrics = getattr(self.loss, "metrics", {})
+            traced = with_loss(step, target, self.loss, metrics)
+            self.compiled[key] = Compiled(step, traced, self.options)
+        self.seen = self.compiled[key], batch.length, batch.size
+        return self.compiled[key]
+
+    def last(self) -> tuple[Compiled, int, int]:
+        """Return what was compiled last.
+
+        Raises
+        ------
+        etp.ModelError
+            If nothing was.
+        """
+        if self.seen is None:
+            raise ModelError(
+                compose("nothing is compiled yet: the types of the data are not known",
+                        how="pass example=(x, y) of one step and one example to etp.compile, "
+                            "or call grad or fit first")
+            )  # fmt: skip
+        return self.seen
+
+    def executable(
+        self, key: tuple[Any, ...], owner: Any, make: Callable[[], Program]
+    ) -> Executable:
+        """Return the executable for a key, compiling the program that ``make`` returns once."""
+        full = (id(owner), *key)
+        if full not in self.executables:
+            self.executables[full] = self.backend.compile(make())
+        return self.executables[full]
+
+    # -- arguments and results --------------------------------------------------------------
+    def initial_states(self, step: TracedStep, size: int) -> dict[str, Any]:
+        """Return the model's initial states for a batch."""
+        return {n: np.repeat(x[None], size, axis=0) for n, x in step.states.items()}
+
+    def arguments(
+        self, program: Program, step: TracedStep, constants: Mapping[str, Any],
+        params: Mapping[str, Any], batch: Batch, weights: Any = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Return the arrays for the inputs of a program, all but traces and optimiser."""
+        given: dict[str, Any] = {**constants, **self.initial_states(step, batch.size), **params}
+        given.update(zip(step.inputs, batch.xs.values(), strict=True))
+        for port in program.inputs:
+            if port.role.kind == "target":
+                given[port.name] = batch.ys
+            elif port.role.kind == "weight":
+                given[port.name] = weights.astype(self.dtype.numpy())
+        return {p.name: given[p.name] for p in program.inputs if p.name in given}
+
+    def metrics(self, out: Mapping[str, Any]) -> dict[str, float]:
+        """Return the loss and the metrics among a program's outputs."""
+        found = {"loss": float(self.backend.to_numpy(out["loss"]))}
+        for key, x in out.items():
+            if key.startswith("metric("):
+                found[key[7:-1]] = float(self.backend.to_numpy(x))
+        return found
+
+    def stream(self, compiled: Compiled, size: int) -> dict[str, Any]:
+        """Return initial states and empty traces, by input name."""
+        to = self.backend.asarray
+        fresh = {n: to(x) for n, x in self.initial_states(compiled.step, size).items()}
+        for a in compiled.steps.traces:
+            shape = a.type.shape if a.shared else (size, *a.type.shape)
+            fresh[a.name] = to(np.zeros(shape, a.type.dtype.numpy()))
+        return fresh
+
+
+def named(xs: Any) -> dict[str, Any]:
+    """Return inputs by name: one array, or a dict or tuple of them."""
+    if isinstance(xs, Mapping):
+        return {f"x.{k}": v for k, v in xs.items()}
+    if isinstance(xs, tuple):
+        return {f"x.{i}": v for i, v in enumerate(xs)}
+    return {"x": xs}
+
+
+def unnamed(types: dict[str, Any]) -> Any:
+    """Return the inverse of `named`: one type, a dict, or a tuple."""
+    if list(types) == ["x"]:
+        return types["x"]
+    keys = [n.split(".", 1)[1] for n in types]
+    if keys == [str(i) for i in range(len(keys))]:
+        return tuple(types.values())
+    return dict(zip(keys, types.values(), strict=True))
+
+
+def _row(array: Any) -> Any:
+    return np.asarray(array)[None]
