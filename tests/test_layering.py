@@ -30,6 +30,7 @@ ALLOWED = {
     "etp": {"etp", "etp_ir", "attrs", "numpy"},
     "etp.compiler": {"networkx"},
     "etp.compiler.report": {"rich"},
+    "etp.fit": {"rich"},
     "etp.tasks": {"sklearn"},
     "etp.cli": {"typer", "rich", "matplotlib"},
 }

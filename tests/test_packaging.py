@@ -82,6 +82,7 @@ for module in (etp, etp_backends, etp_ir):
     assert module.__file__.startswith({str(tmp_path)!r}), module.__file__
 (script,) = distribution("etp-learn").entry_points.select(group="console_scripts")
 assert script.name == "etp" and callable(script.load())
+assert etp.__version__ == {PROJECT["version"]!r}
 """
     clean = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     ran = subprocess.run(
