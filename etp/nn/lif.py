@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ from attrs import field, frozen
 from etp_ir.errors import ModelError, nearest
 
 from ..functional import spike, stop_gradient
-from ..init import Rng
+from ..init import Initializer, Rng, lecun
 from ..model import Module, State
 from .synapse import CurrentSynapse, decay
 
 RESETS = ("subtract", "zero", "none")
+# The membrane takes (1 - beta) of the current: weights this strong let single inputs matter.
+W_IN = partial(lecun, gain=6.0)
+W_REC = partial(lecun, gain=3.0)
 
 
 def _known_reset(instance: Any, attribute: Any, value: str) -> None:
@@ -51,13 +55,12 @@ class Membrane:
         """Return the spikes at a voltage, with the threshold raised by some amount."""
         return spike(v - (self.threshold + raised), self.surrogate)
 
-    def leak(self, v: Any, z: Any) -> Any:
-        """Return what is left of the voltage of neurons that spiked by ``z``."""
+    def advance(self, v: Any, z: Any, current: Any) -> Any:
+        """Return the next voltage of neurons that spiked by ``z`` and receive a current."""
         past = stop_gradient(z) if self.detach_reset else z
-        if self.reset == "zero":
-            return self.beta * (v * (1 - past))
-        left = self.beta * v
-        return left - self.threshold * past if self.reset == "subtract" else left
+        kept = v * (1 - past) if self.reset == "zero" else v
+        new = self.beta * kept + (1 - self.beta) * current
+        return new - self.threshold * past if self.reset == "subtract" else new
 
 
 class LIFCell(Module):
@@ -66,7 +69,7 @@ class LIFCell(Module):
     $$\begin{aligned}
     z^{t-1} &= \Theta(V^{t-1} - \vartheta) \\
     I^t &= \alpha\, I^{t-1} + x^t W_{in} + z^{t-1} W_{rec} + b \\
-    V^t &= \beta\, V^{t-1} - \vartheta\, \bar z^{t-1} + I^t \\
+    V^t &= \beta\, V^{t-1} + (1 - \beta)\, I^t - \vartheta\, \bar z^{t-1} \\
     z^t &= \Theta(V^t - \vartheta), \qquad
     \alpha = e^{-dt/\tau_{syn}}, \quad \beta = e^{-dt/\tau_{mem}}
     \end{aligned}$$
@@ -74,7 +77,7 @@ class LIFCell(Module):
     The new current feeds the new voltage within the step. Spikes are a function of the voltage,
     so the states are $I$ and $V$ alone, and everything read outside follows from the outgoing
     states. $\bar z$ is $z$, detached if ``detach_reset``. With ``reset="zero"`` the voltage is
-    $V^t = \beta\, V^{t-1} (1 - \bar z^{t-1}) + I^t$.
+    $V^t = \beta\, V^{t-1} (1 - \bar z^{t-1}) + (1 - \beta)\, I^t$.
 
     Zenke & Vogels, "The remarkable robustness of surrogate gradient learning for instilling
     complex function in spiking neural networks", Neural Computation 2021.
@@ -88,7 +91,7 @@ class LIFCell(Module):
         or arrays with one entry per neuron.
     threshold, reset, detach_reset, surrogate
         See `Membrane`.
-    recurrent, bias, rng
+    recurrent, bias, rng, w_in_init, w_rec_init
         See `CurrentSynapse`.
     """
 
@@ -98,19 +101,22 @@ class LIFCell(Module):
         n_rec: int,
         *,
         tau_mem: Any = 10.0,
-        tau_syn: Any = 5.0,
+        tau_syn: Any = 2.0,
         dt: float = 1.0,
         threshold: float = 1.0,
         reset: str = "subtract",
         detach_reset: bool = True,
-        surrogate: str | Callable[[Any], Any] = "fast_sigmoid",
+        surrogate: str | Callable[[Any], Any] = "sigmoid",
         recurrent: bool = True,
         bias: float | None = None,
         rng: Rng,
+        w_in_init: Initializer = W_IN,
+        w_rec_init: Initializer = W_REC,
     ) -> None:
         self.synapse = CurrentSynapse(
-            n_in, n_rec, tau=tau_syn, dt=dt, recurrent=recurrent, bias=bias, rng=rng
-        )
+            n_in, n_rec, tau=tau_syn, dt=dt, recurrent=recurrent, bias=bias, rng=rng,
+            w_in_init=w_in_init, w_rec_init=w_rec_init,
+        )  # fmt: skip
         self.v = State((n_rec,))
         self.membrane = Membrane(decay(tau_mem, dt), threshold, reset, detach_reset, surrogate)
 
@@ -118,7 +124,7 @@ class LIFCell(Module):
         """Return the spikes of the new voltage."""
         v = self.v.value
         z = self.membrane.spikes(v)
-        self.v.value = self.membrane.leak(v, z) + self.synapse(x, z)
+        self.v.value = self.membrane.advance(v, z, self.synapse(x, z))
         return self.membrane.spikes(self.v.value)
 
 
@@ -143,7 +149,7 @@ class ALIFCell(Module):
         Strength $\gamma$; a number, or one entry per neuron.
     n_in, n_rec, tau_mem, tau_syn, dt, threshold, reset, detach_reset, surrogate
         See `LIFCell`.
-    recurrent, bias, rng
+    recurrent, bias, rng, w_in_init, w_rec_init
         See `CurrentSynapse`.
     """
 
@@ -155,19 +161,22 @@ class ALIFCell(Module):
         tau_adapt: Any = 100.0,
         adaptation: Any = 0.2,
         tau_mem: Any = 10.0,
-        tau_syn: Any = 5.0,
+        tau_syn: Any = 2.0,
         dt: float = 1.0,
         threshold: float = 1.0,
         reset: str = "subtract",
         detach_reset: bool = True,
-        surrogate: str | Callable[[Any], Any] = "fast_sigmoid",
+        surrogate: str | Callable[[Any], Any] = "sigmoid",
         recurrent: bool = True,
         bias: float | None = None,
         rng: Rng,
+        w_in_init: Initializer = W_IN,
+        w_rec_init: Initializer = W_REC,
     ) -> None:
         self.synapse = CurrentSynapse(
-            n_in, n_rec, tau=tau_syn, dt=dt, recurrent=recurrent, bias=bias, rng=rng
-        )
+            n_in, n_rec, tau=tau_syn, dt=dt, recurrent=recurrent, bias=bias, rng=rng,
+            w_in_init=w_in_init, w_rec_init=w_rec_init,
+        )  # fmt: skip
         self.v = State((n_rec,))
         self.a = State((n_rec,))
         self.membrane = Membrane(decay(tau_mem, dt), threshold, reset, detach_reset, surrogate)
@@ -179,5 +188,5 @@ class ALIFCell(Module):
         v, a = self.v.value, self.a.value
         z = self.membrane.spikes(v, self.adaptation * a)
         self.a.value = self.rho * a + z
-        self.v.value = self.membrane.leak(v, z) + self.synapse(x, z)
+        self.v.value = self.membrane.advance(v, z, self.synapse(x, z))
         return self.membrane.spikes(self.v.value, self.adaptation * self.a.value)

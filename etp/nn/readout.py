@@ -23,7 +23,7 @@ class LeakyRateReadout(Module):
     n_in, n_out
         Number of neurons read, and of outputs.
     tau, dt
-        Time constant and length of a step, in one unit.
+        Time constant, a number or one entry per output, and length of a step, in one unit.
     bias
         Whether to add $b$, which starts at zero.
     rng, w_init
@@ -35,7 +35,7 @@ class LeakyRateReadout(Module):
         n_in: int,
         n_out: int,
         *,
-        tau: float = 20.0,
+        tau: Any = 10.0,
         dt: float = 1.0,
         bias: bool = True,
         rng: Rng,

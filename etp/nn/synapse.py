@@ -41,7 +41,7 @@ class CurrentSynapse(Module):
         n_in: int,
         n_rec: int,
         *,
-        tau: Any = 5.0,
+        tau: Any = 2.0,
         dt: float = 1.0,
         recurrent: bool = True,
         bias: float | None = None,

@@ -75,7 +75,7 @@ def lif(
     threshold: float = 1.0, recurrent: bool = True,
 ) -> list[Any]:  # fmt: skip
     (current, v, a), out = zeros(3), []
-    alpha, beta, rho = np.exp(-1 / 5.0), np.exp(-1 / np.asarray(tau_mem)), np.exp(-1 / 100.0)
+    alpha, beta, rho = np.exp(-1 / 2.0), np.exp(-1 / np.asarray(tau_mem)), np.exp(-1 / 100.0)
     for x in xs:
         z = (v > threshold + adaptation * a).astype(float)
         a = rho * a + z
@@ -84,10 +84,11 @@ def lif(
             current = current + z @ p["synapse.w_rec"]
         if "synapse.b" in p:
             current = current + p["synapse.b"]
+        if reset == "zero":
+            v = v * (1 - z)
+        v = beta * v + (1 - beta) * current
         if reset == "subtract":
-            v = beta * v - threshold * z + current
-        else:
-            v = beta * v * (1 - z) + current if reset == "zero" else beta * v + current
+            v = v - threshold * z
         out.append((v > threshold + adaptation * a).astype(float))
     return out
 
