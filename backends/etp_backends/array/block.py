@@ -55,12 +55,14 @@ class Block:
         rows: Mapping[Value, Operand] | None = None,
         index: str = "",
         level: int = 1,
+        length: int = 1,
     ) -> None:
         self.gen = gen
         self.program = program
         self.parent = parent
         self.index = index
         self.level = level
+        self.length = length
         self.refs: dict[Value, Ref] = {}
         self._captured = dict(captured or {})
         self._rows = dict(rows or {})
@@ -68,6 +70,7 @@ class Block:
         self._slots: dict[Value, Slot] = {}
         self._copies: list[tuple[Ref, Operand]] = []
         self._scratch: list[Slot] = []
+        self._kept: dict[str, Ref] = {}
         self.facts = self._analyse()
         self._producers = program.producers
 
@@ -111,9 +114,7 @@ class Block:
         if node.primitive.name == "iota":
             return self.gen.iota(x, **node.attrs)
         base = self.ref(node.inputs[0])
-        return self.view(
-            base, self.facts.views[node], x.type, self.facts.strides[x], hint=x.hint
-        )
+        return self.view(base, self.facts.views[node], x.type, self.facts.strides[x], hint=x.hint)
 
     def row(self, stack: Ref, value: Value) -> Ref:
         """Return row ``index`` of an array, bound at this level."""
@@ -156,6 +157,31 @@ class Block:
         function = self.gen.writer.use("copyto")
         how = ', casting="unsafe"' if cast else ""
         self.line(f"{function}({out.name}, {source}{how})", out.type)
+
+    # -- what does not change inside loops --------------------------------------------------
+    def origin(self, x: Operand | None) -> Block:
+        """Return the outermost enclosing block that has a value."""
+        block = self
+        while isinstance(x, Value) and x in block._captured:
+            assert block.parent is not None
+            x, block = block._captured[x], block.parent
+        return block
+
+    def trips(self, x: Operand | None) -> int:
+        """Return how often a statement here runs while a value stays the same."""
+        outer, block, count = self.origin(x), self, 1
+        while block is not outer:
+            assert block.parent is not None
+            block, count = block.parent, count * block.length
+        return count
+
+    def kept_copy(self, x: Ref) -> Ref:
+        """Return a row-major copy that lasts until the node being emitted here is done."""
+        if x.name not in self._kept:
+            self._kept[x.name] = self.scratch(x.type, f"{x.name}_copy")
+            text = f"{self.gen.writer.use('copyto')}({self._kept[x.name].name}, {x.name})"
+            self.gen.writer.line(text, level=self.level, note=x.type)
+        return self._kept[x.name]
 
     # -- where outputs go -------------------------------------------------------------------
     def deliver(self, operand: Operand, target: Target) -> None:
@@ -266,6 +292,7 @@ class Block:
         for slot in self._scratch:
             self.gen.slots.give(slot)
         self._scratch.clear()
+        self._kept.clear()
         last = self.facts.last_use
         for value in [v for v in self._slots if last.get(v, at) <= at]:
             self.gen.slots.give(self._slots.pop(value))

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from .block import Block
 
 # Measured on one core: above OUTER elements einsum writes an outer product faster than a
-# broadcast multiply; matrix products of at most TINY multiplications are slower than its loop;
-# and sums of at most UNROLL terms are fastest written out, when the innermost axis is long.
-OUTER = 1 << 16
+# broadcast multiply; stacked matrix products of at most TINY multiplications each are slower than
+# its loop, and so are those with a side below SMALL when their operands must be copied first.
+OUTER = 1 << 13
 TINY = 64
-UNROLL = 4
+SMALL = 16
 
 
 def alias(block: Block, node: Node) -> Sequence[int]:
@@ -41,17 +41,32 @@ def emit(block: Block, node: Node, out: Ref) -> None:
     if not classes.summed and any(block.number(x) is not None for x in node.inputs):
         _scale(block, node, spec, classes, out)
         return
-    x = summed(block, Term(block.ref(node.inputs[0]), spec.x), classes.lone_x)
-    y = summed(block, Term(block.ref(node.inputs[1]), spec.y), classes.lone_y)
-    spec = without_lone(spec)
+    x, y, target, spec = _without_units(block, node, spec, sizes, out)
+    classes, spec, out = classify(spec), without_lone(spec), target.ref
+    x, y = summed(block, x, classes.lone_x), summed(block, y, classes.lone_y)
     if not classes.summed:
         _multiply(block, x, y, spec, out)
-    elif _short_sum(classes, spec, sizes):
-        _unrolled(block, x, y, spec, classes, sizes, out)
     elif block.gen.dialect.einsum and _no_product(x, y, classes, sizes):
         _einsum(block, x, y, spec, out)
     else:
-        gemm.emit(block, x, y, Term(out, spec.out), classes, sizes)
+        gemm.emit(block, x, y, target, classes, sizes)
+
+
+def _without_units(
+    block: Block, node: Node, spec: Spec, sizes: Mapping[str, int], out: Ref
+) -> tuple[Term, Term, Term, Spec]:
+    """Return the operands, the output and the contraction without axes of extent 1.
+
+    They decide nothing, and would make a batch of one look like a batch.
+    """
+    units = {c: 0 for c in sizes if sizes[c] == 1}
+    given = (*(block.ref(x) for x in node.inputs), out)
+    sources = (*node.inputs, None)
+    x, y, target = (
+        picked(block, Term(ref, letters, source), units)
+        for ref, letters, source in zip(given, (spec.x, spec.y, spec.out), sources, strict=True)
+    )
+    return x, y, target, parse_spec(f"{x.letters},{y.letters}->{target.letters}")
 
 
 # -- nothing summed ------------------------------------------------------------------------
@@ -88,33 +103,12 @@ def _einsum(block: Block, x: Term, y: Term, spec: Spec, out: Ref) -> None:
 
 
 def _no_product(x: Term, y: Term, classes: Classes, sizes: Mapping[str, int]) -> bool:
-    """Whether a matrix product would be tiny, or first have to copy an operand for nothing."""
+    """Whether a matrix product would be tiny, or first have to copy an operand for little."""
     if not classes.batch:
         return False
-    if classes.rows and classes.cols:
-        return prod(sizes[c] for c in classes.rows + classes.cols + classes.summed) <= TINY
-    large = x if len(x.letters) >= len(y.letters) else y
+    m, k, n = (prod(sizes[c] for c in s) for s in (classes.rows, classes.summed, classes.cols))
+    large = x if x.ref.type.size >= y.ref.type.size else y
     fastest = [c for c in large.letters if sizes[c] > 1 and large.strides(c) == (1,)]
-    return bool(fastest) and fastest[-1] in classes.batch
-
-
-def _short_sum(classes: Classes, spec: Spec, sizes: Mapping[str, int]) -> bool:
-    count = prod(sizes[c] for c in classes.summed)
-    return 0 < count <= UNROLL and spec.out.endswith(tuple(classes.batch))
-
-
-def _unrolled(
-    block: Block, x: Term, y: Term, spec: Spec, classes: Classes, sizes: Mapping[str, int], out: Ref
-) -> None:
-    """Add up one broadcast product for each index of the summed letters."""
-    count = prod(sizes[c] for c in classes.summed)
-    part = block.scratch(out.type, "part") if count > 1 else out
-    for flat in range(count):
-        at: dict[str, int] = {}
-        left = flat
-        for c in reversed(classes.summed):
-            left, at[c] = divmod(left, sizes[c])
-        texts = [spread(block, picked(block, term, at), spec.out) for term in (x, y)]
-        block.call("multiply", part if flat else out, *texts)
-        if flat:
-            block.call("add", out, out.name, part.name)
+    if fastest and fastest[-1] in classes.batch:
+        return min(m, k, n) < SMALL
+    return m > 1 and n > 1 and m * k * n <= TINY

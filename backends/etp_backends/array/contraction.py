@@ -49,9 +49,7 @@ def classify(spec: Spec) -> Classes:
 def without_lone(spec: Spec) -> Spec:
     """Return the contraction that is left once the letters of one operand alone are summed."""
     classes = classify(spec)
-    return parse_spec(
-        f"{drop(spec.x, classes.lone_x)},{drop(spec.y, classes.lone_y)}->{spec.out}"
-    )
+    return parse_spec(f"{drop(spec.x, classes.lone_x)},{drop(spec.y, classes.lone_y)}->{spec.out}")
 
 
 def drop(term: str, letters: str) -> str:

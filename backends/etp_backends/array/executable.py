@@ -8,7 +8,7 @@ from typing import Any
 
 from etp_ir.backend import Executable
 from etp_ir.core import Input, Program
-from etp_ir.errors import IRError, ShapeError, TypeRuleError, compose, nearest
+from etp_ir.errors import IRError, LoweringError, ShapeError, TypeRuleError, compose, nearest
 from etp_ir.types import dtype_of
 
 from .source import Source
@@ -73,9 +73,10 @@ class ArrayExecutable(Executable):
         try:
             given = arrays[port.name]
         except KeyError:
+            close = nearest(port.name, list(arrays))
             raise IRError(
                 compose(
-                    f"no array for input %{port.name}: {port.type}{nearest(port.name, list(arrays))}",
+                    f"no array for input %{port.name}: {port.type}{close}",
                     where=f"in program @{self.program.name}",
                 )
             ) from None
@@ -83,8 +84,7 @@ class ArrayExecutable(Executable):
         if tuple(array.shape) != shape:
             raise ShapeError(
                 compose(
-                    f"input %{port.name} is {port.type}, got an array of shape "
-                    f"{list(array.shape)}",
+                    f"input %{port.name} is {port.type}, got an array of shape {list(array.shape)}",
                     where=f"in program @{self.program.name}",
                     how="reshape the array, or compile the program for its shape",
                 )
@@ -116,3 +116,24 @@ def check_cast(given: Any, port_dtype: Any) -> None:
     rank = {"bool": 0, "uint": 1, "int": 1, "float": 2}
     if rank[found.kind] > rank[port_dtype.kind]:
         raise TypeRuleError(f"an array of {found} cannot become {port_dtype}")
+
+
+def check_inputs(program: Program, donate: Collection[str]) -> None:
+    """Refuse what no NumPy-like library can take.
+
+    Raises
+    ------
+    IRError
+        If a name in ``donate`` is not an input, with the nearest one that is.
+    LoweringError
+        If an input is of an element type such libraries lack.
+    """
+    for name in donate:
+        if name not in program.input_names:
+            known = list(program.input_names)
+            raise IRError(f"@{program.name} has no input {name!r} to donate{nearest(name, known)}")
+    for port in program.inputs:
+        if port.type.dtype.array_name == "bfloat16":
+            raise LoweringError(
+                f"input %{port.name} is {port.type}, and bf16 runs on JAX only; use f32 or f16"
+            )

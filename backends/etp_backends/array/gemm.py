@@ -1,4 +1,4 @@
-"""A contraction as one matrix product, stacked where letters are in both operands and the output."""
+"""A contraction as one matrix product, stacked over the letters that all terms share."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from .contraction import Classes, order_of
-from .refs import Ref, merged
-from .terms import Term, gathered, matrices
+from .refs import Strides, merged
+from .terms import Term, gathered, hoisted, matrices
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 # Fewer multiplications than this, and a matrix product is mostly the overhead of its call.
 WORTH_A_CALL = 4096
+# BLAS reads a transposed right operand at half speed while there are few rows on the left, but
+# not so few that memory decides: then a transposed copy made outside of the loop pays from so
+# many steps on. Where none can be kept, the transposed product is as fast, and small to transpose.
+FEW_ROWS = range(8, 65)
+WIDE = 128
+WORTH_A_COPY_OUTSIDE = 4
 # Fewer than this, and BLAS gains less than the copy it needs costs.
 WORTH_A_COPY = 64
 
@@ -33,13 +39,18 @@ def emit(
     stack = out.letters[: len(out.letters) - len(rows + cols)]
     summed = _order_of_sum(x, y, classes.summed, sizes)
     stack, rows = _stacked_rows(x, stack, rows, cols + summed, sizes)
+    if _slow_transposed(y, rows, summed, cols, sizes):
+        if block.trips(y.source) >= WORTH_A_COPY_OUTSIDE:
+            batch = "".join(c for c in stack if c in y.letters)
+            y = hoisted(block, y, batch + summed + cols)
+        elif not stack and prod(sizes[c] for c in rows) in FEW_ROWS:
+            _through_scratch(block, y, x, out, "", cols, rows, sizes)
+            return
     x = _blas(block, x, stack, rows, summed, cols, sizes)
     y = _blas(block, y, stack, summed, cols, rows, sizes)
     result = matrices(block, out, stack, rows, cols)
     left, right = matrices(block, x, stack, rows, summed), matrices(block, y, stack, summed, cols)
-    block.line(
-        f"{block.gen.writer.use('matmul')}({left}, {right}, out={result})", out.ref.type
-    )
+    block.line(f"{block.gen.writer.use('matmul')}({left}, {right}, out={result})", out.ref.type)
 
 
 def _through_scratch(
@@ -58,6 +69,20 @@ def _through_scratch(
     block.copy(out.ref, moved)
 
 
+def _slow_transposed(
+    y: Term, rows: str, summed: str, cols: str, sizes: Mapping[str, int]
+) -> bool:
+    """Whether the right operand lies transposed, large, and against several rows."""
+    m, k, n = (prod(sizes[c] for c in letters) for letters in (rows, summed, cols))
+    if m < FEW_ROWS.start or min(k, n) < WIDE or merged(*_axes(y, summed, sizes)) != 1:
+        return False
+    return merged(*_axes(y, cols, sizes)) is not None
+
+
+def _axes(x: Term, letters: str, sizes: Mapping[str, int]) -> tuple[list[int], Strides]:
+    return [sizes[c] for c in letters], x.strides(letters)
+
+
 def _order_of_sum(x: Term, y: Term, letters: str, sizes: Mapping[str, int]) -> str:
     """Return the order of the summed letters that lets most operands be seen as matrices."""
     large, small = (x, y) if x.ref.type.size >= y.ref.type.size else (y, x)
@@ -72,7 +97,7 @@ def _order_of_sum(x: Term, y: Term, letters: str, sizes: Mapping[str, int]) -> s
 
 
 def _mergeable(x: Term, letters: str, sizes: Mapping[str, int]) -> bool:
-    return merged([sizes[c] for c in letters], x.strides(letters)) is not None
+    return merged(*_axes(x, letters, sizes)) is not None
 
 
 def _stacked_rows(
@@ -102,8 +127,8 @@ def _blas(
 
 def _readable(x: Term, rows: str, cols: str, sizes: Mapping[str, int]) -> bool:
     m, n = prod(sizes[c] for c in rows), prod(sizes[c] for c in cols)
-    down = merged([sizes[c] for c in rows], x.strides(rows))
-    along = merged([sizes[c] for c in cols], x.strides(cols))
+    down = merged(*_axes(x, rows, sizes))
+    along = merged(*_axes(x, cols, sizes))
     if down is None or along is None:
         return False
     if m == 1 or n == 1:

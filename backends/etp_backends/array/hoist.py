@@ -50,4 +50,3 @@ def _hoisted(node: Node) -> tuple[list[Node], Node]:
     operands = (*node.inputs[:consts], *(outer[v] for v in added), *node.inputs[consts:])
     attrs = {**node.attrs, "body": body, "consts": consts + len(added)}
     return moved, evolve(node, inputs=operands, attrs=attrs)
-

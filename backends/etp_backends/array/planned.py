@@ -18,7 +18,7 @@ from .dialect import Dialect
 from .refs import Ref, Strides, row_major
 from .slots import Slot, Slots
 from .source import Source, layout
-from .writer import Writer
+from .writer import Writer, tupled
 
 
 @frozen(eq=False)
@@ -81,9 +81,7 @@ class Generator:
         key = (x.name, template)
         if key not in self._views:
             name = self.writer.name(hint or f"{x.name}_view")
-            self.writer.line(
-                f"{name} = {template.format(x=x.name)}", level=x.level, note=type
-            )
+            self.writer.line(f"{name} = {template.format(x=x.name)}", level=x.level, note=type)
             self._views[key] = Ref(name, type, strides, x.level, x.root)
         return self._views[key]
 
@@ -149,7 +147,7 @@ def generate_planned(program: Program, dialect: Dialect, donate: Collection[str]
     free = [port for port in program.inputs if port.name in set(donate)]
     results = [_target(gen, block, out, free) for out in program.outputs]
     block.emit()
-    writer.line(f"return ({''.join(r + ', ' for r in results).strip()})")
+    writer.line(f"return {tupled(results)}")
     return layout(
         program, writer, function, params, slots=[(s.name, s.nbytes) for s in gen.slots.all],
         calls=tuple(gen.calls), profile=f"{dialect.name}-like, planned buffers",
@@ -159,15 +157,16 @@ def generate_planned(program: Program, dialect: Dialect, donate: Collection[str]
 def _target(gen: Generator, block: Block, out: Output, free: list[Input]) -> str:
     """Return the array of an output: a donated input where legal, else a fresh one."""
     fitting = [port for port in free if port.type == out.type]
-    for port in sorted(fitting, key=lambda p: p.value is not out.value):
+    # The input that an output replaces first, for example `h` for `state(h)`.
+    fitting.sort(key=lambda p: (p.value is not out.value, p.name not in out.role.of))
+    for port in fitting:
         target = Target(block.refs[port.value], over=port.value)
         if out.value is port.value or block.claim(out.value, target):
             free.remove(port)
             return target.ref.name
-    name = gen.writer.name(f"{out.key}_out")
-    empty = gen.writer.use("empty")
-    gen.writer.line(f"{name} = {empty}({out.type.shape}, {gen.dtype(out.type.dtype)})",
-                    note=out.type)  # fmt: skip
+    name = gen.writer.name(out.key)
+    empty, dtype = gen.writer.use("empty"), gen.dtype(out.type.dtype)
+    gen.writer.line(f"{name} = {empty}({out.type.shape}, dtype={dtype})", note=out.type)
     ref = Ref(name, out.type, row_major(out.type.shape), 1, _Memory())
     block.deliver(out.value, Target(ref))
     return name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -65,7 +66,7 @@ def same_layout(shape: Sequence[int], a: Strides, b: Strides) -> bool:
 def merged(shape: Sequence[int], strides: Strides) -> int | None:
     """Return the stride of all axes taken as one, or None where no single stride reaches all."""
     axes = [(n, s) for n, s in zip(shape, strides, strict=True) if n != 1]
-    for (_, outer), (n, inner) in zip(axes, axes[1:], strict=False):
+    for (_, outer), (n, inner) in pairwise(axes):
         if outer != n * inner:
             return None
     return axes[-1][1] if axes else 1

@@ -34,7 +34,7 @@ def emit(block: Block, node: Node, outs: Sequence[Ref]) -> None:
     values = [port.value for port in body.inputs]
     index = writer.name("t")
     child = Block(
-        gen, body, parent=block, index=index, level=writer.level + 1,
+        gen, body, parent=block, index=index, level=writer.level + 1, length=length,
         captured=dict(zip(values[:consts], node.inputs[:consts], strict=True)),
         rows=dict(zip(values[consts + carries :], node.inputs[consts + carries :], strict=True)),
     )  # fmt: skip
@@ -62,7 +62,7 @@ def emit(block: Block, node: Node, outs: Sequence[Ref]) -> None:
         child.deliver(operand, Target(child.row(outs[k], _row_value(operand, outs[k]))))
     child.emit()
     lines = writer.close()
-    _loop(block, step, index, node, lines or ["    pass"], swapped, starts)
+    _loop(block, step, index, node, lines, swapped, starts)
 
 
 def _local(name: str, value: Value, level: int) -> Ref:
@@ -90,9 +90,7 @@ def _loop(
     length: int = node.attrs["length"]
     names = [name for pair in swapped for name in pair]
     turned = [name for now, later in swapped for name in (later, now)]
-    block.line(f"def {step}({', '.join([index, *names])}):")
-    for text in lines:
-        block.line(text)
+    block.gen.writer.function(step, [index, *names], lines, note=f"scan of {length} steps")
     if names:
         block.line(f"{', '.join(names)} = {', '.join(starts)}")
     span = f"range({length - 1}, -1, -1)" if node.attrs["reverse"] else f"range({length})"

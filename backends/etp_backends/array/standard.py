@@ -7,17 +7,16 @@ namespace: it is how the generated source is checked against the standard.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from etp_ir.core import Literal, Node, Operand, Program, Value
 from etp_ir.errors import LoweringError
 from etp_ir.primitives.contract import extents, parse_spec
 from etp_ir.types import DType
 
-from .contraction import classify, drop, order_of, without_lone
+from .contraction import classify, order_of, without_lone
 from .source import Source, layout
 from .views import indexed
-from .writer import Writer
+from .writer import Writer, tupled
 
 Env = Mapping[Value, str]
 
@@ -60,7 +59,7 @@ def generate_standard(program: Program) -> Source:
     make.env.update(zip((p.value for p in program.inputs), params, strict=True))
     _nodes(make, program)
     results = [make.array(out.value) for out in program.outputs]
-    writer.line(f"return ({''.join(r + ', ' for r in results).strip()})")
+    writer.line(f"return {tupled(results)}")
     return layout(program, writer, function, params, profile="the array-API standard")
 
 
@@ -149,7 +148,7 @@ def _pad(make: Expressions, node: Node) -> str:
     dtype = make.dtype(node.output.type.dtype)
 
     def zeros(axis: int, count: int) -> str:
-        return make.call("zeros", tuple(shape[:axis] + [count] + shape[axis + 1 :]), dtype=dtype)
+        return make.call("zeros", (*shape[:axis], count, *shape[axis + 1 :]), dtype=dtype)
 
     for axis, inner in enumerate(node.attrs["interior"]):
         low, high = node.attrs["low"][axis], node.attrs["high"][axis]
@@ -297,25 +296,23 @@ def _scan(make: Expressions, node: Node) -> None:
     make.env.update(zip(values[consts : consts + carries], carried, strict=True))
     sliced = [make.array(x) for x in node.inputs[consts + carries :]]
     writer.open()
-    for value, stack in zip(values[consts + carries :], sliced, strict=True):
+    for value, stacked in zip(values[consts + carries :], sliced, strict=True):
         make.env[value] = writer.named(value)
-        writer.line(f"{make.env[value]} = {stack}[{index}, ...]", note=value.type)
+        writer.line(f"{make.env[value]} = {stacked}[{index}, ...]", note=value.type)
     _nodes(make, body)
     results = [make.array(out.value) for out in body.outputs]
-    writer.line(f"return ({''.join(r + ', ' for r in results).strip()})")
+    writer.line(f"return {tupled(results)}")
     lines = writer.close()
-    writer.line(f"def {step}({', '.join([index, *carried])}):")
-    for line in lines:
-        writer.line(line)
+    writer.function(step, [index, *carried], lines, note=f"scan of {length} steps")
     stacks = [writer.name(v.hint or "rows") for v in node.outputs[carries:]]
-    for name, operand in zip(carried, node.inputs[consts : consts + carries], strict=True):
-        writer.line(f"{name} = {make.array(operand)}")
+    for name, start in zip(carried, node.inputs[consts : consts + carries], strict=True):
+        writer.line(f"{name} = {make.array(start)}")
     for name in stacks:
         writer.line(f"{name} = []")
     rows = [f"{name}_t" for name in stacks]
     span = f"range({length - 1}, -1, -1)" if node.attrs["reverse"] else f"range({length})"
     writer.line(f"for {index} in {span}:")
-    left = f"({''.join(n + ', ' for n in [*carried, *rows]).strip()}) = " if node.outputs else ""
+    left = f"{tupled([*carried, *rows])} = " if node.outputs else ""
     writer.line(f"    {left}{step}({', '.join([index, *carried])})")
     for name, row in zip(stacks, rows, strict=True):
         writer.line(f"    {name}.append({row})")

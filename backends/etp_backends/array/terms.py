@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from etp_ir.core import Operand
+
 from .contraction import drop, order_of
 from .refs import Ref, Strides, row_major
 from .views import indexed
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
 
 @frozen(eq=False)
 class Term:
-    """An operand: its array and the letters of its axes."""
+    """An operand: its array, the letters of its axes, and the value whose array it is."""
 
     ref: Ref
     letters: str
+    source: Operand | None = None
 
     def strides(self, wanted: str) -> Strides:
         """Return the strides of some letters; letters the operand lacks do not step."""
@@ -41,7 +44,7 @@ def permuted(block: Block, x: Term, wanted: str) -> Term:
         return x
     type = x.ref.type.with_shape(x.shape(wanted))
     ref = block.view(x.ref, f"{{x}}.transpose{order}", type, x.strides(wanted))
-    return Term(ref, wanted)
+    return Term(ref, wanted, x.source)
 
 
 def spread(block: Block, x: Term, wanted: str) -> str:
@@ -65,7 +68,7 @@ def picked(block: Block, x: Term, at: dict[str, int]) -> Term:
         # Without the ellipsis NumPy would give a scalar instead of an array.
         terms.append("...")
     ref = block.view(x.ref, indexed(terms), x.ref.type.with_shape(x.shape(kept)), x.strides(kept))
-    return Term(ref, kept)
+    return Term(ref, kept, x.source)
 
 
 def summed(block: Block, x: Term, letters: str) -> Term:
@@ -86,6 +89,13 @@ def gathered(block: Block, x: Term, wanted: str) -> Term:
     copy = block.scratch(source.ref.type, f"{x.ref.name}_copy")
     block.copy(copy, source.ref)
     return Term(copy, wanted)
+
+
+def hoisted(block: Block, x: Term, wanted: str) -> Term:
+    """Return such a copy of a loop-invariant operand, made once before the outermost loop."""
+    source = permuted(block, x, wanted)
+    outer = block.origin(x.source)
+    return Term(outer.kept_copy(source.ref), wanted)
 
 
 def matrices(block: Block, x: Term, stack: str, rows: str, cols: str) -> str:

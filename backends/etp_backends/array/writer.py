@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Sequence
 
 from etp_ir.core import Literal, Value
 
@@ -42,6 +43,11 @@ class Writer:
     def close(self) -> list[str]:
         """End the innermost block and return its lines, indented."""
         return [INDENT + line if line else "" for line in self.levels.pop()]
+
+    def function(self, name: str, params: Sequence[str], body: list[str], note: str) -> None:
+        """Append the definition of a nested function."""
+        self.levels[-1] += ["", f"# {note}", f"def {name}({', '.join(params)}):"]
+        self.levels[-1] += [*(body or [f"{INDENT}pass"]), ""]
 
     def name(self, hint: str) -> str:
         """Return a new identifier that resembles the hint."""
@@ -82,3 +88,8 @@ class Writer:
     def bindings(self) -> list[str]:
         """Return the lines that bind the functions in use."""
         return [f"{name} = {self.prefix}.{f}" for f, name in self.imported.items()]
+
+
+def tupled(items: Sequence[str]) -> str:
+    """Return the source of a tuple."""
+    return f"({items[0]},)" if len(items) == 1 else f"({', '.join(items)})"

@@ -10,12 +10,11 @@ import numpy as np
 
 from etp_ir.backend import Backend
 from etp_ir.core import Program
-from etp_ir.errors import IRError, LoweringError, nearest
 from etp_ir.types import DType
 
 from ..array.codegen import generate
 from ..array.dialect import NUMPY
-from ..array.executable import ArrayExecutable, check_cast
+from ..array.executable import ArrayExecutable, check_cast, check_inputs
 from ..array.slots import ALIGNMENT
 from ..array.source import load
 
@@ -39,12 +38,7 @@ class NumpyBackend(Backend):
         IRError
             If a name in ``donate`` is not an input.
         """
-        check_donated(program, donate)
-        for port in program.inputs:
-            if port.type.dtype.array_name == "bfloat16":
-                raise LoweringError(
-                    f"input %{port.name}: {port.type} is bf16, which NumPy lacks; use f32 or f16"
-                )
+        check_inputs(program, donate)
         source = generate(program, "numpy_like", donate=donate, dialect=NUMPY)
         run = load(source, np, slot=_slot)
         guard = partial(np.errstate, all="ignore")
@@ -57,20 +51,6 @@ class NumpyBackend(Backend):
     def to_numpy(self, array: Any) -> np.ndarray[Any, Any]:
         """Return the array as a NumPy array."""
         return np.asarray(array)
-
-
-def check_donated(program: Program, donate: Collection[str]) -> None:
-    """Refuse to donate what is not an input.
-
-    Raises
-    ------
-    IRError
-        With the nearest name of an input.
-    """
-    for name in donate:
-        if name not in program.input_names:
-            known = list(program.input_names)
-            raise IRError(f"@{program.name} has no input {name!r} to donate{nearest(name, known)}")
 
 
 def _convert(array: Any, dtype: DType) -> np.ndarray[Any, Any]:
