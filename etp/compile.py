@@ -6,16 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from etp_ir.backend import Backend
-from etp_ir.errors import NotSupportedError
+from etp_ir.errors import ModelError, NotSupportedError, compose
 from etp_ir.types import DType, dtype_of
 
 from . import backends, rules
 from .compiled import Options
 from .learner import Learner
 from .model import Module
+from .place import placed
 from .schedules.planner import parse_schedule
+from .sequences import DataError
 
 
+@placed
 def compile(
     model: Module, rule: str | rules.LearningRule | type[rules.LearningRule] = "d_rtrl",
     loss: str | Callable[[Any, Any], Any] = "softmax_cross_entropy", *,
@@ -59,6 +62,12 @@ def compile(
     etp.ETPError
         If a name is unknown or the rule does not admit the schedule.
     """
+    if not isinstance(model, Module):
+        raise ModelError(
+            compose(f"a model must be an etp.Module, got {_kind(model)}",
+                    how="write `class Net(etp.Module)` with __init__ and __call__(self, x), and "
+                        "pass an instance")
+        )  # fmt: skip
     chosen = rules.resolve(rule)
     if window is None:
         window = chosen.default_window
@@ -70,12 +79,25 @@ def compile(
     if kind == "chunk" and not isinstance(chosen, rules.TraceRule) and chosen.name != "bptt":
         raise NotSupportedError(f"{chosen.name} admits schedule 'step' only")
     options = Options(
-        chosen, window, schedule, None if trace_dtype is None else dtype_of(trace_dtype)
+        chosen, window, schedule, None if trace_dtype is None else _float(trace_dtype, "trace_dtype")
     )
     learner = Learner(
         model, options=options, loss=loss, backend=backends.get(backend), batch_size=batch_size,
-        dtype=dtype, check=check,
+        dtype=_float(dtype, "dtype"), check=check,
     )  # fmt: skip
     if example is not None:
+        if not isinstance(example, (tuple, list)) or len(example) != 2:
+            raise DataError("example must be (x, y): one step of one example")
         learner.specialise(*example, length=length)
     return learner
+
+
+def _kind(model: object) -> str:
+    return f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+
+
+def _float(spec: DType | str, what: str) -> DType:
+    dtype = dtype_of(spec)
+    if not dtype.is_float:
+        raise NotSupportedError(f"{what} {spec!r} is no floating-point type")
+    return dtype

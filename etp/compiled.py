@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import cached_property
 
-
 from attrs import define, field, frozen
 
 from etp_ir.core import Program
@@ -22,7 +21,7 @@ from .rules.base import LearningRule, LinearTraceRule, TraceRule
 from .schedules.planner import Choice, choose
 from .schedules.sequence import Plan, Sequences
 from .schedules.steps import Steps
-from .schedules.training import Optimizer, gradient_program, training_program
+from .schedules.training import Optimizer, Training, gradient_program
 from .traced import TracedLoss
 
 
@@ -134,9 +133,10 @@ class Compiled:
         rest = length % period
         plan = self.choose(period, batch).plan
         rest_plan = self.choose(rest, batch).plan if rest else None
-        return training_program(
-            self.sequences(batch), optimizer, state_types, plan, rest_plan, length, period
-        )
+        sequences = self.sequences(batch)
+        return Training(
+            sequences, optimizer, state_types, plan, rest_plan, length, period
+        ).program()
 
     def online(self, batch: int) -> Program:
         """Return the program of one streamed step: gradients of parameters, states, traces."""
@@ -168,5 +168,3 @@ class Compiled:
             parameter_reports(self.structure, found, self.steps.traces, batch),
             diagnostics(self.structure, found), flops, moved,
         )  # fmt: skip
-
-

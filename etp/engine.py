@@ -10,12 +10,12 @@ from attrs import define, field
 
 from etp_ir.backend import Backend, Executable
 from etp_ir.core import Program
-from etp_ir.errors import ModelError, compose
+from etp_ir.errors import ModelError, TypeRuleError, compose
 from etp_ir.types import DType
 
 from .compiled import Compiled, Options
 from .model import Module, TracedStep, trace_step
-from .sequences import Batch, check_batch, step_type
+from .sequences import Batch, DataError, check_batch, step_type
 from .traced import with_loss
 
 
@@ -51,8 +51,7 @@ class Engine:
 
     def row(self, x: Any, y: Any, mask: Any = None) -> Batch:
         """Return one checked step as sequences of length 1."""
-        rows = {n: _row(a) for n, a in named(x).items()}
-        return check_batch(rows, _row(y), None if mask is None else _row(mask), check=self.check)
+        return check_batch(named(x), y, mask, check=self.check, step=True)
 
     # -- compiling --------------------------------------------------------------------------
     def trace(self, batch: Batch) -> TracedStep:
@@ -60,11 +59,22 @@ class Engine:
         types = {n: step_type(a, self.dtype) for n, a in batch.xs.items()}
         key = tuple(types.items())
         if key not in self.steps:
-            self.steps[key] = trace_step(self.model, unnamed(types), self.dtype)
+            try:
+                self.steps[key] = trace_step(self.model, unnamed(types), self.dtype)
+            except TypeRuleError as error:
+                raise type(error)(f"{error}\n{_read_as(batch, types)}") from error
         return self.steps[key]
 
     def compile(self, batch: Batch) -> Compiled:
-        """Return the model compiled for the types of a batch with targets."""
+        """Return the model compiled for the types of a batch with targets.
+
+        Raises
+        ------
+        etp.DataError
+            If there are no targets.
+        """
+        if batch.ys is None:
+            raise DataError("there are no targets: ys is None")
         step = self.trace(batch)
         target = step_type(batch.ys, self.dtype)
         key = (id(step), target)
@@ -156,5 +166,8 @@ def unnamed(types: dict[str, Any]) -> Any:
     return dict(zip(keys, types.values(), strict=True))
 
 
-def _row(array: Any) -> Any:
-    return np.asarray(array)[None]
+def _read_as(batch: Batch, types: Mapping[str, Any]) -> str:
+    """Return how the axes of the inputs were understood: the usual reason why a shape is wrong."""
+    shapes = ", ".join(f"{n} {t}" for n, t in types.items())
+    return (f"the data were read as {batch.length} steps (axis 0) of {batch.size} examples (axis 1), "
+            f"each {shapes}; expected (T, B, ...)")  # fmt: skip

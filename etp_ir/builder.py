@@ -133,7 +133,9 @@ class Builder:
 def located(what: str, primitive: str, inputs: Sequence[Operand], source: Source | None) -> str:
     """Return an error text that also shows the operands and the user's line."""
     shown = ", ".join(
-        (f"%{x.hint}: {x.type}" if x.hint else str(x.type)) if isinstance(x, Value) else repr(x.value)
+        (f"%{x.hint}: {x.type}" if x.hint else str(x.type))
+        if isinstance(x, Value)
+        else repr(x.value)
         for x in inputs
     )
     where = f"in `{primitive} {shown}`"

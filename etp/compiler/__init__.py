@@ -1,0 +1,1 @@
+"""Reading a traced step: positions, hidden groups, relations, transitions, statuses."""

@@ -254,7 +254,7 @@ def weight_gradient(builder: Builder, node: Node, cotangent: Tracer) -> Tracer:
     if x is None:
         return cotangent
     spec = f"{axes.x},{axes.y}->{axes.w}"
-    return ops.contract(Tracer(builder, x), cotangent, spec)  # type: ignore[no-any-return,arg-type]
+    return ops.contract(Tracer(builder, x), cotangent, spec)  # type: ignore[arg-type]
 
 
 def gather_positions(builder: Builder, x: Tracer, relation: HiddenParamOpRelation) -> Tracer:
@@ -269,10 +269,10 @@ def gather_positions(builder: Builder, x: Tracer, relation: HiddenParamOpRelatio
     copies = index.size // n
     if copies * n == index.size and np.array_equal(index, np.tile(np.arange(n), copies)):
         spread = ops.broadcast(flat, (copies, n), (1,))
-        return ops.reshape(spread, shape)  # type: ignore[no-any-return]
+        return ops.reshape(spread, shape)
     values = tuple(int(i) for i in index)
     table = builder.emit(get("table"), [], {"values": values, "shape": (index.size,)})[0]
-    return ops.reshape(ops.gather(flat, Tracer(builder, table), 0), shape)  # type: ignore[no-any-return]
+    return ops.reshape(ops.gather(flat, Tracer(builder, table), 0), shape)
 
 
 def universe(axes: Axes) -> str:
@@ -290,4 +290,3 @@ def float_dtype(program: Program) -> Any:
 def short(path: str) -> str:
     """Return the last part of a dotted path, for hints."""
     return path.rsplit(".", 1)[-1]
-

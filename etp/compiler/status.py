@@ -78,7 +78,9 @@ class _Judge:
 
     def _reached(self, value: Value) -> list[str]:
         """Return the live states that a value reaches within the step."""
-        return [n for n, (_, new) in self.s.states.items() if n in self.live and self.leads(value, new)]
+        return [
+            n for n, (_, new) in self.s.states.items() if n in self.live and self.leads(value, new)
+        ]
 
     def _plain(self, value: Value, products: list[Node]) -> Status | None:
         """Return a verdict on uses outside weight products, or None if none reaches a state."""
@@ -106,7 +108,9 @@ class _Judge:
             cut = self._cut_after(y, name)
             if cut is not None:
                 return Status(APPROXIMATE, f"a path to {name} through {_told(cut)} is not followed")
-            if y not in self.s.reaches[name].targets or not any(name in r.group.states for r in related):
+            if y not in self.s.reaches[name].targets or not any(
+                name in r.group.states for r in related
+            ):
                 return Status(APPROXIMATE, f"its path to {name} is not position-wise")
         return self._onward(reached)
 
@@ -159,7 +163,11 @@ class _Judge:
 def _told(cut: Cut | None) -> str:
     if cut is None:
         return "a path that is not position-wise"
-    place = f" ({cut.node.source.file.rsplit('/', 1)[-1]}:{cut.node.source.line})" if cut.node.source else ""
+    place = (
+        f" ({cut.node.source.file.rsplit('/', 1)[-1]}:{cut.node.source.line})"
+        if cut.node.source
+        else ""
+    )
     return f"`{cut.node.primitive.name}`{place}"
 
 

@@ -114,9 +114,7 @@ class Structure:
 
     def cuts(self, group: HiddenGroup) -> dict[tuple[Node, int], Cut]:
         """Return what is cut out of the transition of a group."""
-        return {
-            (cut.node, cut.operand): cut for s in group.states for cut in self.reaches[s].cuts
-        }
+        return {(cut.node, cut.operand): cut for s in group.states for cut in self.reaches[s].cuts}
 
 
 class Dependence:

@@ -7,7 +7,16 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 from .algebra import Mat, Named, Vec
-from .base import LearningRule, Linear, LinearTraceRule, Slot, TraceRule, available, register, resolve
+from .base import (
+    LearningRule,
+    Linear,
+    LinearTraceRule,
+    Slot,
+    TraceRule,
+    available,
+    register,
+    resolve,
+)
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

@@ -1,0 +1,1 @@
+"""How a rule's numbers are computed: step programs, chunks, sequences, training loops."""

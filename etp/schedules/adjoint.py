@@ -49,7 +49,7 @@ def adjoint_step(steps: Steps) -> tuple[Program, tuple[Lane, ...]]:
     seed = steps.seed(p)
     linear = {r: rule.trace(p.view(r)) for r in steps.structure.relations}
     lanes = lanes_of(linear)
-    ahead = {lane.key: _inputs(p, lane) for lane in lanes}
+    ahead = {lane.key: _adjoints(p.builder, lane) for lane in lanes}
     windowed = steps.window >= 2
     later = steps.later_inputs(p) if windowed else {}
     signals = p.signals(seed, later=later)
@@ -57,7 +57,7 @@ def adjoint_step(steps: Steps) -> tuple[Program, tuple[Lane, ...]]:
     if windowed:
         flag = Tracer(p.builder, p.builder.input(BOUNDARY, TensorType(steps.dtype), "weight"))
         arriving = {n: _times(flag, x) for n, x in arriving.items()}
-    products = {lane.key: _products(p, lane) for lane in lanes}
+    products = {lane.key: _products(p.builder, lane) for lane in lanes}
     extra: list[tuple[Any, Role]] = []
     for lane in lanes:
         decay = linear[lane.members[0]].decay
@@ -78,8 +78,7 @@ def read_entry(steps: Steps, lanes: tuple[Lane, ...]) -> Program:
     held = {a.name: Tracer(b, b.input(a.name, a.type, a.role)) for a in steps.traces}
     by_relation: dict[HiddenParamOpRelation, Vec] = {}
     for lane in lanes:
-        arrays = {s: Tracer(b, b.input(lane.ahead(s), lane.type, _signal(lane, s)))
-                  for s in lane.group.states}  # fmt: skip
+        arrays = _adjoints(b, lane)
         by_relation.update({r: lane.vector(arrays, r) for r in lane.members})
     grads = Gradients()
     assert isinstance(steps.memory, TraceMemory)
@@ -92,10 +91,7 @@ def leave(steps: Steps, lanes: tuple[Lane, ...]) -> Program:
     b = Builder(f"{steps.name}.leave", share=True, float_dtype=steps.dtype)
     pairs = []
     for lane in lanes:
-        arrays = {
-            (new, old): Tracer(b, b.input(lane.product(new, old), lane.type, _value(lane, new, old)))
-            for new in lane.group.states for old in lane.group.states
-        }  # fmt: skip
+        arrays = _products(b, lane)
         for relation in lane.members:
             axes = axes_of(relation.node)
             mine = [a for a in steps.traces if a.relation is relation]
@@ -129,27 +125,24 @@ def _credits(
     return credits
 
 
-def _inputs(p: Pieces, lane: Lane) -> dict[str, Tracer]:
-    b = p.builder
+def _adjoints(b: Builder, lane: Lane) -> dict[str, Tracer]:
     return {
-        s: Tracer(b, b.input(lane.ahead(s), lane.type, _signal(lane, s)))
-        for s in lane.group.states
+        s: Tracer(b, b.input(lane.ahead(s), lane.type, _signal(lane, s))) for s in lane.group.states
     }
 
 
-def _products(p: Pieces, lane: Lane) -> dict[tuple[str, str], Tracer]:
-    b = p.builder
+def _products(b: Builder, lane: Lane) -> dict[tuple[str, str], Tracer]:
+    states = lane.group.states
     return {
         (new, old): Tracer(b, b.input(lane.product(new, old), lane.type, _value(lane, new, old)))
-        for new in lane.group.states for old in lane.group.states
-    }  # fmt: skip
+        for new in states
+        for old in states
+    }
 
 
 def _earlier(p: Pieces, lane: Lane, decay: Mat, ahead: Vec, entering: Vec) -> list[Any]:
     moved = (decay.T @ ahead) + entering
-    return [
-        (_entry(p, lane, moved.entries.get(s)), _signal(lane, s)) for s in lane.group.states
-    ]
+    return [(_entry(p, lane, moved.entries.get(s)), _signal(lane, s)) for s in lane.group.states]
 
 
 def _earlier_products(
@@ -197,4 +190,4 @@ def _value(lane: Lane, new: str, old: str) -> Role:
 
 
 def _times(factor: Any, x: Tracer) -> Tracer:
-    return ops.mul(ops.broadcast(factor, x.shape, ()), x)  # type: ignore[no-any-return]
+    return ops.mul(ops.broadcast(factor, x.shape, ()), x)

@@ -19,7 +19,7 @@ from .traces import TraceArray, cast
 
 
 def influence_arrays(structure: Structure, dtype: Any) -> list[TraceArray]:
-    """Return one matrix [parameter entries, *state] for each state and parameter that reaches it."""
+    """Return a matrix [parameter entries, *state] per parameter and state that it reaches."""
     arrays = []
     for port in structure.program.inputs_of("param"):
         for state in _touched(structure, port.value):
@@ -56,7 +56,9 @@ def advance_influence(
             continue
         old = {n: s.states[n][0] for n in mine if n is not None}
         new = {n: s.states[n][1] for n in mine if n is not None}
-        linear = linearize(p.builder, s.program.nodes, [*old.values(), port.value], list(new.values()))
+        linear = linearize(
+            p.builder, s.program.nodes, [*old.values(), port.value], list(new.values())
+        )
         columns = port.type.size
         seeds = list(linear.seeds.values())
         made = {v for node in linear.nodes for v in node.outputs} | set(seeds)
@@ -93,7 +95,7 @@ def _one_hot(p: Pieces, type: TensorType) -> Tracer:
         return Tracer(p.builder, p.builder.emit(get("iota"), [], attrs)[0])
 
     unit = ops.cast(ops.eq(iota(0), iota(1)), type.dtype)
-    return ops.reshape(unit, (n, *type.shape))  # type: ignore[no-any-return]
+    return ops.reshape(unit, (n, *type.shape))
 
 
 def read_influence(

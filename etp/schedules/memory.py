@@ -15,7 +15,7 @@ from etp_ir.builder import Builder
 from etp_ir.tracer import Tracer
 from etp_ir.types import DType
 
-from ..compiler.pieces import Pieces, axes_of, universe
+from ..compiler.pieces import Pieces, axes_of, gather_positions, universe
 from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..rules.algebra import Named, Vec
 from ..rules.base import LearningRule, TraceRule
@@ -65,12 +65,13 @@ class NoMemory(Memory):
     """For rules that look only at whole sequences."""
 
     def advance(self, p: Pieces, held: Mapping[str, Tracer]) -> dict[str, Tracer]:
+        """Return nothing."""
         return {}
 
     def read(
         self, held: Mapping[str, Tracer], arriving: Mapping[str, Tracer], grads: Gradients
     ) -> None:
-        return
+        """Add nothing."""
 
 
 class InfluenceMemory(Memory):
@@ -83,11 +84,13 @@ class InfluenceMemory(Memory):
         self.arrays = influence_arrays(structure, stored)
 
     def advance(self, p: Pieces, held: Mapping[str, Tracer]) -> dict[str, Tracer]:
+        """Return the influence matrices after the step."""
         return advance_influence(p, self.arrays, held)
 
     def read(
         self, held: Mapping[str, Tracer], arriving: Mapping[str, Tracer], grads: Gradients
     ) -> None:
+        """Add the signals contracted with their influence matrices."""
         types = {q.name: q.type for q in self.structure.program.inputs_of("param")}
         read_influence(self.arrays, held, arriving, grads, types)
 
@@ -110,6 +113,7 @@ class TraceMemory(Memory):
         return [a for a in self.arrays if a.relation is relation]
 
     def advance(self, p: Pieces, held: Mapping[str, Tracer]) -> dict[str, Tracer]:
+        """Return every relation's traces after the step, and the count of steps."""
         out: dict[str, Tracer] = {}
         count = held.get(STEPS)
         for relation in self.structure.relations:
@@ -126,6 +130,7 @@ class TraceMemory(Memory):
     def read(
         self, held: Mapping[str, Tracer], arriving: Mapping[str, Tracer], grads: Gradients
     ) -> None:
+        """Add what every relation's traces give."""
         self.read_by(held, lambda relation: at_products(relation, arriving), grads)
 
     def read_by(self, held: Mapping[str, Tracer], signal: SignalOf, grads: Gradients) -> None:
@@ -134,7 +139,11 @@ class TraceMemory(Memory):
             self.read_one(relation, held, signal(relation), grads)
 
     def read_one(
-        self, relation: HiddenParamOpRelation, held: Mapping[str, Tracer], ell: Vec, grads: Gradients
+        self,
+        relation: HiddenParamOpRelation,
+        held: Mapping[str, Tracer],
+        ell: Vec,
+        grads: Gradients,
     ) -> None:
         """Add what the traces of one relation give for a signal."""
         slots = self.rule.slots(slot_view(relation))
@@ -157,8 +166,6 @@ def memory_of(
 
 def at_products(relation: HiddenParamOpRelation, signals: Mapping[str, Tracer]) -> Vec:
     """Return signals on states, read at the positions of a relation's product."""
-    from ..compiler.pieces import gather_positions
-
     axes = axes_of(relation.node)
     return Vec({
         s: Named(gather_positions(signals[s].builder, signals[s], relation), axes.y, universe(axes))
@@ -168,4 +175,4 @@ def at_products(relation: HiddenParamOpRelation, signals: Mapping[str, Tracer]) 
 
 def zeros(builder: Builder, type: Any) -> Tracer:
     """Return an array of zeros as a node."""
-    return ops.full(builder, type.shape, 0.0, type.dtype)  # type: ignore[no-any-return]
+    return ops.full(builder, type.shape, 0.0, type.dtype)

@@ -71,8 +71,8 @@ def choose(
         if window < 2:
             reason = "asked for" if kind == "step" else "weights change at every step"
             return Choice(Plan("scan", length), "step", f"traces advance at every step: {reason}")
-        return Choice(Plan("window", window), "step",
-                      f"traces advance at every step and are read every {window} steps")  # fmt: skip
+        why = f"traces advance at every step and are read every {window} steps"
+        return Choice(Plan("window", window), "step", why)
     fits = max(8, CHUNK_BYTES // max(bytes_per_step, 1))
     width = given or min(length, fits)
     if window >= 2:
@@ -92,5 +92,3 @@ def choose(
         why = (f"weights are fixed for {length} steps; {width} of them fill "
                f"{CHUNK_BYTES // 2**20} MiB")  # fmt: skip
     return Choice(Plan(mode, width), f"chunk({width})", why)
-
-

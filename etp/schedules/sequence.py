@@ -69,7 +69,7 @@ class Sequences:
         }  # fmt: skip
         per_example = {i for i, o in enumerate(program.outputs)
                        if o.role.kind not in total and o.role.of != (STEPS,)}  # fmt: skip
-        return batch_program(program, self.batch, axes, total=total, force=per_example)  # type: ignore[no-any-return]
+        return batch_program(program, self.batch, axes, total=total, force=per_example)
 
     def _once(self, key: str, make: Any) -> Program:
         if key not in self._batched:
@@ -160,7 +160,9 @@ class Sequences:
         chunk = self.chunk(plan, entering=True, leaving=True, outputs=outputs)
         last = None
         if rest:
-            last = self.chunk(Plan(plan.mode, rest), entering=True, leaving=leaving, outputs=outputs)
+            last = self.chunk(
+                Plan(plan.mode, rest), entering=True, leaving=leaving, outputs=outputs
+            )
         return self._repeat(chunk, n, plan.length, last, rest, entering, leaving)
 
     def _repeat(
@@ -183,9 +185,6 @@ class Sequences:
             for p in chunk.inputs if p.role.kind in ("state", "trace")
         }  # fmt: skip
         looped = roll(chunk, n, forward=carried, sliced=varying, total=SUMMED, hoist=False)
-
-        def part(x: Tracer, start: int, stop: int) -> Tracer:
-            return ops.slice_(x, (start, *[0] * (x.ndim - 1)), (stop, *x.shape[1:]), [1] * x.ndim)  # type: ignore[no-any-return]
 
         arguments = dict(given)
         for name in varying:
@@ -240,7 +239,9 @@ class Sequences:
         )
         for name, value in params.items():
             if value in pulled:
-                total[name] = ops.add(total[name], pulled[value]) if name in total else pulled[value]
+                total[name] = (
+                    ops.add(total[name], pulled[value]) if name in total else pulled[value]
+                )
         return {n: total[n] for n in params}
 
 
@@ -270,7 +271,7 @@ class _Frame:
         return Tracer(self.builder, self.builder.input(name, type, role))
 
     def full(self, type: TensorType, number: float) -> Tracer:
-        return ops.full(self.builder, type.shape, number, type.dtype)  # type: ignore[no-any-return]
+        return ops.full(self.builder, type.shape, number, type.dtype)
 
     def zeros(self, type: TensorType) -> Tracer:
         return self.full(type, 0.0)
@@ -281,7 +282,7 @@ class _Frame:
 
         attrs = {"shape": (length,), "axis": 0, "dtype": I32}
         t = Tracer(self.builder, self.builder.emit(get("iota"), [], attrs)[0])
-        return ops.cast(ops.eq(ops.rem(t, window), 0), self.owner.steps.dtype)  # type: ignore[no-any-return]
+        return ops.cast(ops.eq(ops.rem(t, window), 0), self.owner.steps.dtype)
 
     def roll(
         self, step: Program, *, backward: Mapping[str, str] | None = None,
@@ -316,6 +317,12 @@ class _Frame:
         return self.builder.finish(pairs)
 
 
+def part(x: Tracer, start: int, stop: int) -> Tracer:
+    """Return the rows from ``start`` to ``stop``."""
+    rest = [0] * (x.ndim - 1)
+    return ops.slice_(x, (start, *rest), (stop, *x.shape[1:]), [1] * x.ndim)
+
+
 def call(b: Builder, program: Program, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Append a program with arguments by name, and return its outputs by key."""
     results = replay(program, b, [arguments[p.name] for p in program.inputs])
@@ -331,4 +338,3 @@ def _without(program: Program, kinds: tuple[str, ...]) -> Program:
 
 def _is_diagonal(name: str, lanes: tuple[Lane, ...]) -> bool:
     return any(name == lane.product(s, s) for lane in lanes for s in lane.group.states)
-

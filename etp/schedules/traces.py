@@ -93,7 +93,9 @@ def read(
         mine = {a.state: inputs[a.name] for a in arrays if a.slot == slot}
         named = {s: Named(cast(x, dtype), spec.axes, universe(axes)) for s, x in mine.items()}
         out[slot] = (
-            Vec({s: x for s, x in named.items() if s is not None}) if spec.per_state else named[None]
+            Vec({s: x for s, x in named.items() if s is not None})
+            if spec.per_state
+            else named[None]
         )
     return out
 

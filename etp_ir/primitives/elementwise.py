@@ -105,11 +105,11 @@ for _name, _function, _api, _c in (
 ):
     elementwise(_name, _function, arity=2, kinds=_ANY, result="bool", array_api=_api,
                 c99=f"({{0}} {_c} {{1}})")
-for _name, _function, _api, _c in (
+for _name, _bitwise, _api, _c in (
     ("and", np.bitwise_and, "bitwise_and", "&"), ("or", np.bitwise_or, "bitwise_or", "|"),
     ("xor", np.bitwise_xor, "bitwise_xor", "^"),
 ):
-    elementwise(_name, _function, arity=2, kinds=_BITS, array_api=_api, c99=f"({{0}} {_c} {{1}})")
+    elementwise(_name, _bitwise, arity=2, kinds=_BITS, array_api=_api, c99=f"({{0}} {_c} {{1}})")
 elementwise("not", np.bitwise_not, arity=1, kinds=("bool",), array_api="logical_not", c99="(!{0})")
 elementwise("shift_left", np.left_shift, arity=2, kinds=("int", "uint"),
             array_api="bitwise_left_shift", c99="({0} << {1})")

@@ -240,7 +240,7 @@ def _pad_reference(x: Any, *, low: Any, high: Any, interior: Any) -> Any:
 
 def _pad_transpose(cotangents: Any, operands: Any, *, low: Any, high: Any, interior: Any) -> Any:
     places = _pad_places(operands[0].shape, low, interior)
-    start, stop, step = zip(*((p.start, p.stop, p.step) for p in places), strict=True)
+    start, stop, step = ([getattr(p, k) for p in places] for k in ("start", "stop", "step"))
     return [ops.slice_(cotangents[0], start, stop, step)]
 
 

@@ -93,8 +93,9 @@ def jvp(program: Program, wrt: Sequence[str]) -> Program:
     tangents = {
         program.input(name).value: Tracer(
             builder,
-            builder.input(fresh(f"d_{name}", program.input_names), program.input(name).type,
-                          "input"),
+            builder.input(
+                fresh(f"d_{name}", program.input_names), program.input(name).type, "input"
+            ),
         )
         for name in wrt
     }

@@ -154,8 +154,13 @@ class _Roll:
                 }
             else:
                 if kind < _BACKWARD:
-                    wanted |= self._wanted([program.output(k).value for k in
-                                            (*self.forward.values(), *self.backward.values())], [])
+                    wanted |= self._wanted(
+                        [
+                            program.output(k).value
+                            for k in (*self.forward.values(), *self.backward.values())
+                        ],
+                        [],
+                    )
                 self._at_once(nodes, wanted)
         pairs = [(self._output(out, final), out.role) for out in program.outputs]
         return self.builder.finish(pairs)
@@ -266,15 +271,15 @@ class _Roll:
         v = out.value
         if isinstance(v, Literal):
             whole = ops.full(self.builder, (self.length,), v.value, v.dtype)
-            return (ops.reduce_sum(whole, (0,)) if summed else whole).value  # type: ignore[no-any-return]
+            return (ops.reduce_sum(whole, (0,)) if summed else whole).value
         if v in self.stacked:
             x = self.stacked[v]
-            return (ops.reduce_sum(x, (0,)) if summed else x).value  # type: ignore[no-any-return]
+            return (ops.reduce_sum(x, (0,)) if summed else x).value
         x = self.fixed[v]
         if summed:
-            return ops.mul(x, float(self.length)).value  # type: ignore[no-any-return]
+            return ops.mul(x, float(self.length)).value
         shape = (self.length, *x.shape)
-        return ops.broadcast(x, shape, tuple(range(1, len(shape)))).value  # type: ignore[no-any-return]
+        return ops.broadcast(x, shape, tuple(range(1, len(shape)))).value
 
 
 def _reached(nodes: Sequence[Node], start: Iterable[Value]) -> set[Node]:

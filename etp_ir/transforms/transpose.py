@@ -48,7 +48,8 @@ def pull(
         if node.primitive.transpose is None:
             raise IRError(f"`{node.primitive.name}` has no transpose rule")
         operands = [
-            Hole(x.type) if isinstance(x, Value) and x in dependent
+            Hole(x.type)
+            if isinstance(x, Value) and x in dependent
             else wrap(builder, names.get(x, x))
             for x in node.inputs
         ]
