@@ -159,15 +159,13 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
 
     group = typer.main.get_command(app)
     for command in found:
-        arguments = shlex.split(command, comments=True)[1:]
-        if set(arguments) & {"--help", "--version"}:
-            arguments = [a for a in arguments if a not in ("--help", "--version")]
-        parse(group, "etp", arguments)
+        parse(group, "etp", shlex.split(command, comments=True)[1:])
 
 
 def parse(command: object, name: str, arguments: list[str]) -> None:
     """Parse arguments by the command and its subcommands, without running any."""
-    context = command.make_context(name, list(arguments))  # type: ignore[attr-defined]
+    asks = bool({"--help", "--version"}.intersection(arguments))  # then nothing else is required
+    context = command.make_context(name, list(arguments), resilient_parsing=asks)  # type: ignore[attr-defined]
     rest = [*context._protected_args, *context.args]
     if hasattr(command, "resolve_command") and rest:
         child, inner, remaining = command.resolve_command(context, rest)

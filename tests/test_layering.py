@@ -31,8 +31,9 @@ ALLOWED = {
     "etp.compiler": {"networkx"},
     "etp.compiler.report": {"rich"},
     "etp.fit": {"rich"},
+    "etp.plotting": {"matplotlib"},
     "etp.tasks": {"sklearn"},
-    "etp.cli": {"typer", "rich", "matplotlib"},
+    "etp.cli": {"typer", "rich"},
 }
 # Reached by name and at run time only: never while the importing module loads, and never by
 # naming one backend's folder.
