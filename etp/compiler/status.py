@@ -11,7 +11,8 @@ from attrs import frozen
 from etp_ir.core import Literal, Node, Operand, Value
 from etp_ir.errors import ETPError
 
-from ..rules.base import LearningRule
+from ..rules.base import LearningRule, LinearTraceRule
+from .pieces import Pieces
 from .positions import Cut
 from .structure import HiddenGroup, Structure, stays
 
@@ -42,6 +43,7 @@ class _Judge:
         self.leads = structure.dependence.leads
         self.live = self._live()
         self.groups = {state: g for g in structure.groups for state in g.states}
+        self.pieces = Pieces(structure, "status")
 
     def _live(self) -> set[str]:
         """Return the states that reach the loss of a later step."""
@@ -104,6 +106,11 @@ class _Judge:
             return Status(DIRECT, f"it reaches {reached[0]} only through {_told(cut)}")
         if self.rule.approximation:
             return Status(APPROXIMATE, self.rule.approximation)
+        rule = self.rule
+        if isinstance(rule, LinearTraceRule) and any(
+            rule.departs(self.pieces.view(r)) for r in related
+        ):
+            return Status(APPROXIMATE, f"{rule.name} replaces the transition or the source")
         for name in reached:
             cut = self._cut_after(y, name)
             if cut is not None:

@@ -88,6 +88,11 @@ class Mat:
 
     entries: dict[tuple[str, str], Named]
 
+    def __mul__(self, factor: Named | float | Tracer | None) -> Mat:
+        return Mat({pair: e * factor for pair, e in self.entries.items()})
+
+    __rmul__ = __mul__
+
     def __matmul__(self, vector: Vec) -> Vec:
         total: dict[str, Named] = {}
         for (new, old), entry in self.entries.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
 
@@ -115,6 +115,16 @@ class LinearTraceRule(TraceRule):
     def trace(self, rel: RelationView) -> Linear:
         """Return the recurrence of the trace."""
 
+    def departs(self, rel: RelationView) -> bool:
+        """Whether the recurrence is another than that of the position-wise influence itself."""
+        linear = self.trace(rel)
+        same = (
+            _values(linear.decay.entries) == _values(rel.D.entries)
+            and _values(linear.u.entries) == _values(rel.u.entries)
+            and linear.x is rel.x
+        )
+        return not same or type(self).gradient is not LinearTraceRule.gradient
+
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
         return {"e": Slot(rel.axes.trace)}
 
@@ -130,6 +140,10 @@ class LinearTraceRule(TraceRule):
         held = eps["e"]
         assert isinstance(held, Vec)
         return ell.dot(held, rel.axes.w)
+
+
+def _values(entries: Mapping[Any, Named]) -> dict[Any, Any]:
+    return {key: entry.array.value for key, entry in entries.items()}
 
 
 _RULES: dict[str, type[LearningRule]] = {}

@@ -93,7 +93,7 @@ class PPProp(TraceRule):
         if post is None:
             return None
         post = post * self._debias(count)
-        return post if x is None else post.contract(x, rel.axes.w)  # type: ignore[arg-type]
+        return post if x is None else post.contract(x, rel.axes.w)
 
     def _debias(self, count: Any) -> Any:
         """Return 1 / (1 - decay^count), and 1 before the first step, where the traces are 0."""

@@ -203,3 +203,28 @@ def test_jax_agrees(model, rule):
             for b in ("numpy", "jax")
         ]
         check_close({n: np.asarray(g) for n, g in got[1].items()}, got[0], 1e-5)
+
+
+def test_a_rule_of_ones_own():
+    """A rule written outside the package runs under every schedule, and is not called exact."""
+    from attrs import frozen
+
+    @frozen
+    class Faded(etp.rules.LinearTraceRule):
+        """D-RTRL with a faster fading past."""
+
+        name = "faded"
+
+        def trace(self, rel):
+            return etp.rules.Linear(decay=0.5 * rel.D, u=rel.u, x=rel.x)
+
+    x, y = data(7, BATCH)
+    found = [
+        etp.compile(build("leaky"), Faded, square, backend="numpy", dtype="float64", schedule=s)
+        for s in ("step", 3, "auto")
+    ]
+    step, *others = [lr.grad(x, y, reduction="sum")[0] for lr in found]
+    for got in others:
+        check_close(got, step, 1e-10)
+    assert max(deviation(step, oracle("leaky", 7)).values()) > 1e-3
+    assert found[0].report().parameters["cell.w"].status == "approximate"
