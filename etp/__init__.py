@@ -26,6 +26,6 @@ __version__ = "0.1.0"
 __all__ = [
     "CompilationError", "DataError", "ETPError", "History", "Learner", "ModelError", "Module",
     "NotSupportedError", "Param", "ShapeError", "State", "TraceError", "backends", "checkpoint",
-    "compile", "element_wise", "init", "losses", "matmul", "nn", "optim", "oracle", "rules", "spike",
-    "stop_gradient", "xp",
+    "compile", "element_wise", "init", "losses", "matmul", "nn", "optim", "oracle", "rules",
+    "spike", "stop_gradient", "xp",
 ]  # fmt: skip

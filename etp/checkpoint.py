@@ -12,10 +12,14 @@ import numpy as np
 
 from etp_ir.errors import ETPError, ModelError
 
+from .model import collect
+from .place import placed
+
 if TYPE_CHECKING:
     from .learner import Learner
 
 FORMAT = 1
+PARTS = ("params", "stream", "optimizer")
 
 
 class CheckpointError(ETPError):
@@ -37,52 +41,100 @@ def pack(learner: Learner) -> dict[str, Any]:
 
 def unpack(learner: Learner, state: Mapping[str, Any]) -> None:
     """Restore a learner from `pack`; nothing is changed if it does not fit."""
-    for part in ("format", "params", "stream", "optimizer"):
-        if part not in state:
-            raise ModelError(f"not a state dict of a learner: {part!r} is missing")
-    if int(state["format"]) != FORMAT:
-        raise ModelError(f"state dict of format {state['format']}, this version reads {FORMAT}")
-    held = learner.params
-    learner.check_params(state["params"])
-    missing = [n for n in held if n not in state["params"]]
+    check(state)
+    params = learner.as_params(state["params"])
+    missing = [n for n in learner.params if n not in params]
     if missing:
         raise ModelError(f"the state dict lacks {', '.join(missing)}")
-    if state["stream"] and state.get("rule") != learner.options.rule.name:
-        raise ModelError(
-            f"the stream was made by rule {state.get('rule')!r}, this learner uses "
-            f"{learner.options.rule.name!r}"
-        )
+    if state["stream"]:
+        _check_stream(learner, state)
     to = learner.backend.asarray
-    learner.params = state["params"]
-    learner.stream = {n: to(np.array(x)) for n, x in state["stream"].items()}
-    learner.optimizer_state = {n: to(np.array(x)) for n, x in state["optimizer"].items()}
-    learner.optimizer = None if not state["optimizer"] else learner.optimizer
+    stream = {n: to(np.array(x)) for n, x in state["stream"].items()}
+    moments = {n: to(np.array(x)) for n, x in state["optimizer"].items()}
+    learner.__dict__.update(
+        _params=params, stream=stream, optimizer_state=moments, restored=bool(moments)
+    )
 
 
-def save(path: str | Path, state: Mapping[str, Any], extra: Mapping[str, Any] | None = None) -> None:
+def check(state: Mapping[str, Any]) -> None:
+    """Raise if something is no state dict of a learner.
+
+    Raises
+    ------
+    etp.ModelError
+        With what is missing.
+    """
+    if not isinstance(state, Mapping):
+        raise ModelError(f"a state dict is a dict, got {type(state).__name__}")
+    for part in ("format", *PARTS):
+        if part not in state:
+            raise ModelError(f"not a state dict of a learner: {part!r} is missing")
+    if state["format"] != FORMAT:
+        raise ModelError(f"state dict of format {state['format']!r}, this version reads {FORMAT}")
+    for part in PARTS:
+        if not isinstance(state[part], Mapping):
+            raise ModelError(f"not a state dict of a learner: {part!r} holds no arrays by name")
+
+
+def _check_stream(learner: Learner, state: Mapping[str, Any]) -> None:
+    rule, mine = state.get("rule"), learner.options.rule.name
+    if rule != mine:
+        raise ModelError(
+            f"the stream was made by rule {rule!r}, this learner uses {mine!r}\n"
+            "compile the model with the same rule, or drop the stream: state['stream'] = {}"
+        )
+    for name, held in collect(learner.engine.model).states.items():
+        found = state["stream"].get(name)
+        if found is None or np.shape(found)[1:] != held.shape:
+            got = "nothing" if found is None else f"shape {np.shape(found)}"
+            raise ModelError(f"the stream holds {got} for state {name!r}, expected "
+                             f"(B, {', '.join(map(str, held.shape))})")  # fmt: skip
+
+
+@placed
+def save(
+    path: str | Path, state: Mapping[str, Any], extra: Mapping[str, Any] | None = None
+) -> None:
     """Write a state dict to a file; a crash never leaves a half-written one.
 
     Parameters
     ----------
     extra
         Plain data (numbers, texts, lists, dicts) kept with it.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder cannot be written to, or ``extra`` is no plain data.
     """
+    check(state)
     target = Path(path)
-    arrays = {
-        f"{part}/{name}": array
-        for part in ("params", "stream", "optimizer") for name, array in state[part].items()
+    arrays: dict[str, Any] = {
+        f"{part}/{n}": np.asarray(x) for part in PARTS for n, x in state[part].items()
     }  # fmt: skip
-    header = {k: v for k, v in state.items() if not isinstance(v, Mapping)}
-    header["extra"] = dict(extra or {})
-    text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    # NumPy writes element types of other packages, such as bfloat16, without their name.
+    foreign = {key: x.dtype.name for key, x in arrays.items() if x.dtype.kind == "V"}
+    arrays.update({key: arrays[key].view(np.uint16) for key in foreign})
+    header = {k: v for k, v in state.items() if k not in PARTS}
+    header.update(extra=dict(extra or {}), dtypes=foreign)
+    try:
+        text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    except TypeError as error:
+        raise CheckpointError(f"extra holds what JSON cannot: {error}") from error
     partial = target.with_name(target.name + ".partial")
-    with open(partial, "wb") as file:
-        np.savez(file, header=text, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, target)
+    try:
+        with open(partial, "wb") as file:
+            np.savez(file, header=text, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+    except OSError as error:
+        raise CheckpointError(f"cannot write {target}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
 
 
+@placed
 def load(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the state dict of a file, and the plain data kept with it.
 
@@ -97,15 +149,17 @@ def load(path: str | Path) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
         with np.load(source, allow_pickle=False) as file:
             header = json.loads(bytes(file["header"]).decode())
-            state: dict[str, Any] = {"params": {}, "stream": {}, "optimizer": {}}
+            extra, dtypes = header.pop("extra", {}), header.pop("dtypes", {})
+            state: dict[str, Any] = {**header, **{part: {} for part in PARTS}}
             for key in file.files:
                 part, _, name = key.partition("/")
                 if name:
-                    state[part][name] = file[key]
+                    array = file[key]
+                    wide = dtypes.get(key)
+                    state[part][name] = array if wide is None else array.view(np.dtype(wide))
     except Exception as error:
         raise CheckpointError(
             f"{source} is not a readable checkpoint ({type(error).__name__}: {error})\n"
             "restore it from a copy, or start a new run"
         ) from error
-    extra = header.pop("extra", {})
-    return {**header, **state}, extra
+    return state, extra

@@ -78,9 +78,8 @@ def compile(
     kind, _ = parse_schedule(schedule)
     if kind == "chunk" and not isinstance(chosen, rules.TraceRule) and chosen.name != "bptt":
         raise NotSupportedError(f"{chosen.name} admits schedule 'step' only")
-    options = Options(
-        chosen, window, schedule, None if trace_dtype is None else _float(trace_dtype, "trace_dtype")
-    )
+    stored = None if trace_dtype is None else _float(trace_dtype, "trace_dtype")
+    options = Options(chosen, window, schedule, stored)
     learner = Learner(
         model, options=options, loss=loss, backend=backends.get(backend), batch_size=batch_size,
         dtype=_float(dtype, "dtype"), check=check,

@@ -169,5 +169,5 @@ def unnamed(types: dict[str, Any]) -> Any:
 def _read_as(batch: Batch, types: Mapping[str, Any]) -> str:
     """Return how the axes of the inputs were understood: the usual reason why a shape is wrong."""
     shapes = ", ".join(f"{n} {t}" for n, t in types.items())
-    return (f"the data were read as {batch.length} steps (axis 0) of {batch.size} examples (axis 1), "
-            f"each {shapes}; expected (T, B, ...)")  # fmt: skip
+    return (f"the data, expected as (T, B, ...), were read as {batch.length} steps of {batch.size} "
+            f"examples, each {shapes}")  # fmt: skip

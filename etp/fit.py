@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import define, field
 
-from etp_ir.errors import ETPError, NotSupportedError
+from etp_ir.errors import ETPError, ModelError, NotSupportedError, nearest
 from etp_ir.types import TensorType, type_of
 
 from . import optim
@@ -55,17 +55,25 @@ def fit(
     callback: Callable[[dict[str, Any]], Any] | None, progress: bool | None,
 ) -> History:  # fmt: skip
     """Train a learner; see `etp.Learner.fit`."""
+    if not isinstance(batches, Iterable):
+        raise DataError(
+            f"batches must be an iterable of (xs, ys), got {type(batches).__name__}\n"
+            "pass a list of batches, a DataLoader or a generator"
+        )
+    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
+        raise DataError(f"epochs {epochs!r} is not a number >= 1")
     if epochs > 1 and isinstance(batches, Iterator):
         raise DataError(
             f"batches is an iterator and can be read once, but epochs={epochs}\n"
             "pass a list, a DataLoader, or another iterable that starts over"
         )
-    chosen = adopt(learner, optimizer)
     period = parse_update(update)
+    chosen = adopt(learner, optimizer)
     history = History()
     with _bar(batches, epochs, progress) as advance:
         try:
             for epoch in range(epochs):
+                index = -1
                 for index, item in enumerate(batches):
                     metrics = train_batch(learner, item, chosen, period)
                     row = {"epoch": epoch, "batch": index, **metrics}
@@ -77,11 +85,12 @@ def fit(
                 history.close_epoch(epoch)
                 if history.interrupted:
                     break
+                if index < 0:
+                    raise DataError(f"batches is empty in epoch {epoch}: nothing to train on")
         except KeyboardInterrupt:
             # Parameters are replaced only after a batch is done, so they are whole here.
             history.interrupted = True
-    if not history.batches:
-        raise DataError("batches is empty: there was nothing to train on")
+            history.close_epoch(epoch)
     return history
 
 
@@ -99,29 +108,47 @@ def parse_update(update: str | int) -> int | None:
         return None
     if isinstance(update, int) and not isinstance(update, bool) and update >= 1:
         return update
-    raise ETPError(f"update {update!r} is neither 'step', 'sequence' nor a number of steps >= 1")
+    hint = nearest(update, ["step", "sequence"]) if isinstance(update, str) else ""
+    raise ETPError(
+        f"update {update!r} is neither 'step', 'sequence' nor a number of steps >= 1{hint}"
+    )
 
 
 def adopt(learner: Learner, optimizer: Any) -> Any:
-    """Return the optimiser to use, with its state in the learner."""
-    if optimizer is None:
-        optimizer = learner.optimizer or optim.adam(1e-3)
-    if isinstance(optimizer, tuple):  # a transformation of optax is a named pair of functions
-        optimizer = _from_optax(learner, optimizer)
-    if optimizer != learner.optimizer or not learner.optimizer_state:
-        restored = learner.optimizer_state if learner.optimizer is None else {}
-        params = {n: learner.backend.to_numpy(x) for n, x in learner.params.items()}
-        fresh = optimizer.init(params)
-        if restored and set(restored) == set(fresh):
-            fresh = {n: learner.backend.to_numpy(restored[n]) for n in fresh}
+    """Return the optimiser to use, with its state in the learner.
+
+    Raises
+    ------
+    etp.ModelError
+        If it is no optimiser, or none is named and the restored state belongs to another one.
+    """
+    chosen = optimizer if optimizer is not None else (learner.optimizer or optim.adam(1e-3))
+    if isinstance(chosen, tuple):  # a transformation of optax is a named pair of functions
+        chosen = _from_optax(learner, chosen)
+    chosen = optim.get(chosen)
+    params = {n: learner.backend.to_numpy(x) for n, x in learner.params.items()}
+    fresh = chosen.init(params)
+    fits = _types(fresh) == _types(learner.optimizer_state)
+    if optimizer is None and learner.restored and not fits:
+        raise ModelError(
+            "the restored state belongs to another optimiser than the default\n"
+            "pass optimizer= as in the run that was saved"
+        )
+    if not (fits and (learner.restored or chosen == learner.optimizer)):
         learner.optimizer_state = {
             n: learner.backend.asarray(np.asarray(x)) for n, x in fresh.items()
         }
-        learner.optimizer = optimizer
-    return optimizer
+    learner.optimizer, learner.restored = chosen, False
+    return chosen
+
+
+def _types(state: Mapping[str, Any]) -> dict[str, TensorType]:
+    return {n: type_of(x) for n, x in state.items()}
 
 
 def _from_optax(learner: Learner, optimizer: Any) -> Any:
+    if not (callable(getattr(optimizer, "init", None)) and hasattr(optimizer, "update")):
+        return optimizer
     if learner.backend.name != "jax":
         raise NotSupportedError(
             "an optax transformation runs on backend 'jax' only; use one of etp.optim"
@@ -158,7 +185,7 @@ def train_batch(
     metrics = engine.metrics(out)
     if not np.isfinite(metrics["loss"]):
         raise DataError(
-            f"the loss became {metrics['loss']}; parameters are left as they were before this batch\n"
+            f"the loss became {metrics['loss']}; parameters are those before this batch\n"
             "lower the learning rate, clip gradients (clip_norm=), or look for NaN in the data "
             "(check=True)"
         )
@@ -170,16 +197,18 @@ def train_batch(
     return {name: x / total for name, x in metrics.items()}
 
 
-def apply_optimizer(learner: Learner, optimizer: Any) -> None:
-    """Change the parameters by the gradient that the last streamed step left."""
+def apply_optimizer(
+    learner: Learner, optimizer: Any, gradients: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return parameters and optimiser state after an update by gradients, as attributes."""
     chosen = adopt(learner, optimizer)
     as_numpy = learner.backend.to_numpy
     params = {n: as_numpy(x) for n, x in learner.params.items()}
-    grads = {n: as_numpy(x) for n, x in learner.gradients.items()}
+    grads = {n: as_numpy(x) for n, x in gradients.items()}
     state = {n: as_numpy(x) for n, x in learner.optimizer_state.items()}
     new, state = chosen.update(grads, state, params)
-    learner.params = new
-    learner.optimizer_state = {n: learner.backend.asarray(np.asarray(x)) for n, x in state.items()}
+    moments = {n: learner.backend.asarray(np.asarray(x)) for n, x in state.items()}
+    return {"_params": {**learner.params, **learner.as_params(new)}, "optimizer_state": moments}
 
 
 class _bar:
@@ -215,9 +244,7 @@ class _bar:
         self.bar.start()
 
         def advance(row: dict[str, Any]) -> None:
-            text = "  ".join(
-                f"{n} {x:.4f}" for n, x in row.items() if n not in ("epoch", "batch")
-            )
+            text = "  ".join(f"{n} {x:.4f}" for n, x in row.items() if n not in ("epoch", "batch"))
             self.bar.update(task, advance=1, epoch=row["epoch"], metrics=text)
 
         return advance

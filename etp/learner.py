@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 
 from etp_ir.backend import Backend
-from etp_ir.errors import ModelError, ShapeError, nearest
+from etp_ir.errors import ModelError, NotSupportedError, ShapeError, nearest
 from etp_ir.types import DType, dtype_of
 
 from . import losses
 from .checkpoint import pack, unpack
-from .compiled import Options, Stages, predict_program
+from .compiled import Compiled, Options, Stages, predict_program
 from .compiler.graph import ETraceGraph
 from .compiler.report import Report
 from .engine import Engine, named
 from .fit import History, apply_optimizer, fit
 from .model import Module, collect
-from .sequences import check_batch, loss_weights
+from .place import placed
+from .sequences import as_array, check_batch, loss_weights
 
 
 class Learner:
@@ -36,6 +37,8 @@ class Learner:
         What the last `step` left.
     optimizer, optimizer_state
         What the last `fit` used, and its moments by name.
+    restored
+        Whether the moments came from a state dict and wait for their optimiser.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Learner:
         self.engine = Engine(model, options, losses.get(loss), backend, dtype_of(dtype), check)
         self.optimizer: Any = None
         self.optimizer_state: dict[str, Any] = {}
+        self.restored = False
         self.gradients: dict[str, Any] = {}
         self.stream: dict[str, Any] = {}
         kind = self.engine.dtype.numpy()
@@ -71,14 +75,12 @@ class Learner:
         return dict(self._params)
 
     @params.setter
+    @placed
     def params(self, new: Mapping[str, Any]) -> None:
-        self.check_params(new)
-        for name, array in new.items():
-            data = np.asarray(self.backend.to_numpy(array)).astype(self.engine.dtype.numpy())
-            self._params[name] = self.backend.asarray(data)
+        self._params = {**self._params, **self.as_params(new)}
 
-    def check_params(self, new: Mapping[str, Any]) -> None:
-        """Raise if arrays are not parameters of this model.
+    def as_params(self, new: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arrays as parameters of this model, on the backend.
 
         Raises
         ------
@@ -86,17 +88,25 @@ class Learner:
             If a path is unknown.
         etp.ShapeError
             If a shape differs.
+        etp.DataError
+            If something is no array of numbers.
         """
+        if not isinstance(new, Mapping):
+            raise ModelError(f"parameters are a dict of arrays by path, got {type(new).__name__}")
+        found = {}
         for name, array in new.items():
             if name not in self._params:
-                raise ModelError(f"no parameter {name!r}{nearest(name, list(self._params))}")
+                raise ModelError(f"no parameter {name!r}{nearest(str(name), list(self._params))}")
+            data = self.backend.to_numpy(as_array(array, f"parameter {name!r}"))
             shape = tuple(self._params[name].shape)
-            if tuple(np.shape(array)) != shape:
-                raise ShapeError(
-                    f"parameter {name!r} has shape {shape}, got {tuple(np.shape(array))}"
-                )
+            if data.shape != shape:
+                raise ShapeError(f"parameter {name!r} has shape {shape}, got {data.shape}")
+            # A copy: the caller may go on writing into his array.
+            found[name] = self.backend.asarray(np.array(data, self.engine.dtype.numpy()))
+        return found
 
     # -- whole sequences --------------------------------------------------------------------
+    @placed
     def predict(self, xs: Any) -> Any:
         """Return the model's outputs (T, B, ...) for inputs (T, B, ...), from initial states.
 
@@ -112,8 +122,10 @@ class Learner:
             ("predict", batch.length, batch.size), step,
             lambda: predict_program(step, batch.length, batch.size),
         )  # fmt: skip
-        return run(engine.arguments(run.program, step, step.constants, self._params, batch))["output"]
+        out = run(engine.arguments(run.program, step, step.constants, self._params, batch))
+        return out["output"]
 
+    @placed
     def grad(
         self, xs: Any, ys: Any, mask: Any = None, reduction: str = "mean"
     ) -> tuple[dict[str, Any], dict[str, float]]:
@@ -149,6 +161,7 @@ class Learner:
                                    self._params, batch, weights))  # fmt: skip
         return self._grads(out), engine.metrics(out)
 
+    @placed
     def fit(
         self, batches: Iterable[Any], optimizer: Any = None, *, update: str | int = "step",
         epochs: int = 1, callback: Callable[[dict[str, Any]], Any] | None = None,
@@ -181,6 +194,7 @@ class Learner:
         return fit(self, batches, optimizer, update, epochs, callback, progress)
 
     # -- streaming --------------------------------------------------------------------------
+    @placed
     def step(self, x: Any, y: Any, mask: Any = None, *, optimizer: Any = None) -> float:
         """Advance states and traces by one step, and return the loss of that step.
 
@@ -203,10 +217,7 @@ class Learner:
         batch = engine.row(x, y, mask)
         compiled = engine.compile(batch)
         stream = self.stream or engine.stream(compiled, batch.size)
-        held = next(iter(stream[n] for n in compiled.step.states)).shape[0]
-        if held != batch.size:
-            raise ShapeError(f"the stream runs with {held} examples, got {batch.size}\n"
-                             "call reset() to start another")  # fmt: skip
+        _check_stream(stream, compiled, batch.size)
         run = engine.executable(
             ("online", batch.size), compiled, lambda: compiled.online(batch.size)
         )
@@ -216,13 +227,15 @@ class Learner:
         )  # fmt: skip
         given.update({n: x for n, x in stream.items() if n in run.program.input_names})
         out = run(given)
+        moved = {}
         for port in run.program.inputs_of("state", "trace"):
             key = f"state({port.name})" if port.role.kind == "state" else str(port.role)
-            stream[port.name] = out[key]
-        self.stream, self.gradients = stream, self._grads(out)
-        if optimizer is not None:
-            apply_optimizer(self, optimizer)
-        return engine.metrics(out)["loss"]
+            moved[port.name] = out[key]
+        loss, grads = engine.metrics(out)["loss"], self._grads(out)
+        changed = {} if optimizer is None else apply_optimizer(self, optimizer, grads)
+        # One assignment, so that an interrupt finds everything of the same step.
+        self.__dict__.update(stream={**stream, **moved}, gradients=grads, **changed)
+        return loss
 
     def reset(self) -> None:
         """Return streaming states and traces to their beginning."""
@@ -246,22 +259,26 @@ class Learner:
 
     # -- what was compiled ------------------------------------------------------------------
     @property
+    @placed
     def program(self) -> Stages:
         """The programs of every stage: ``traced``, ``compiled``, ``batched``, ``scheduled``."""
         compiled, length, size = self.engine.last()
         return compiled.stages(length, size)
 
+    @placed
     def report(self) -> Report:
         """Return the compile report, which prints as a table."""
         compiled, length, size = self.engine.last()
         return compiled.report(length, size, self.backend.name)
 
     @property
+    @placed
     def graph(self) -> ETraceGraph:
         """Hidden groups, relations, statuses and ``explain(path)``."""
         compiled, _, _ = self.engine.last()
         return ETraceGraph(compiled.structure, compiled.statuses)
 
+    @placed
     def specialise(self, x: Any, y: Any, length: int = 1) -> None:
         """Compile for the types of one step of one example, without data.
 
@@ -272,18 +289,22 @@ class Learner:
         length
             Sequence length that reports and dumps speak of.
         """
-        def spread(a: Any) -> Any:
-            array = np.asarray(a)
+        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
+            raise NotSupportedError(f"length {length!r} is not a number of steps >= 1")
+
+        def spread(a: Any, what: str) -> Any:
+            array = np.asarray(as_array(a, what))
             return np.broadcast_to(array, (length, self.batch_size, *array.shape))
 
-        xs = {n: spread(a) for n, a in named(x).items()}
-        self.engine.compile(check_batch(xs, spread(y), None, check=False))
+        xs = {n: spread(a, n) for n, a in named(x).items()}
+        self.engine.compile(check_batch(xs, spread(y, "y"), None, check=False))
 
     # -- life cycle -------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
         """Return parameters, stream, optimiser and settings, as NumPy arrays under plain names."""
         return pack(self)
 
+    @placed
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned.
 
@@ -294,6 +315,7 @@ class Learner:
         """
         unpack(self, state)
 
+    @placed
     def functional(self) -> Any:
         """Return pure ``init`` and ``step`` functions for use inside JAX transformations."""
         from .pure import functional
@@ -303,15 +325,13 @@ class Learner:
     def __getstate__(self) -> dict[str, Any]:
         e = self.engine
         return {
-            "settings": (e.model, e.options, e.loss, e.backend.name, e.dtype, e.check),
+            "settings": (e.model, e.options, e.loss, e.backend, e.dtype, e.check),
             "batch_size": self.batch_size, "optimizer": self.optimizer, "state": pack(self),
         }  # fmt: skip
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
-        from . import backends
-
         model, options, loss, backend, dtype, check = kept["settings"]
-        Learner.__init__(self, model, options=options, loss=loss, backend=backends.get(backend),
+        Learner.__init__(self, model, options=options, loss=loss, backend=backend,
                          batch_size=kept["batch_size"], dtype=dtype, check=check)  # fmt: skip
         unpack(self, kept["state"])
         self.optimizer = kept["optimizer"]
@@ -322,3 +342,15 @@ class Learner:
 
     def _grads(self, out: Mapping[str, Any]) -> dict[str, Any]:
         return {n: out[f"grad({n})"] for n in self._params if f"grad({n})" in out}
+
+
+def _check_stream(stream: Mapping[str, Any], compiled: Compiled, size: int) -> None:
+    """Raise if the stream goes on with another batch size, or was left by another rule."""
+    wanted = [*compiled.step.states, *(a.name for a in compiled.steps.traces)]
+    if set(wanted) != set(stream):
+        raise ModelError("the stream holds other states and traces than this learner advances\n"
+                         "call reset() to start another")  # fmt: skip
+    held = stream[wanted[0]].shape[0]
+    if held != size:
+        raise ShapeError(f"the stream runs with {held} examples, got {size}\n"
+                         "call reset() to start another")  # fmt: skip

@@ -17,6 +17,7 @@ from etp_ir.tracer import Tracer, operand, unwrap
 from etp_ir.types import F32, DType, TensorType, dtype_of, type_of
 
 from .naming import named_by_locals
+from .place import place_of
 from .variables import Param, State, StepTrace, Variable, current_trace, mistake
 
 __all__ = ["Found", "Module", "Param", "State", "TracedStep", "collect", "trace_step"]
@@ -35,6 +36,7 @@ class Module:
         raise ModelError(
             compose(
                 f"{type(self).__name__} has no __call__",
+                where=place_of(type(self)),
                 how="define __call__(self, x): one step for one example, returning its output",
             )
         )

@@ -18,7 +18,7 @@ import numpy as np
 from attrs import field, frozen
 
 from etp_ir import namespace as xp
-from etp_ir.errors import ModelError, compose
+from etp_ir.errors import ModelError, compose, nearest
 from etp_ir.types import type_of
 
 Arrays = Mapping[str, Any]
@@ -52,6 +52,18 @@ class Cosine:
 
 
 @frozen
+class InverseRoot:
+    """``peak / sqrt(1 + step / steps)``: falls for ever, and needs no horizon."""
+
+    peak: float
+    steps: float
+
+    def __call__(self, step: Any) -> Any:
+        """Return the rate at a step."""
+        return xp.divide(self.peak, xp.sqrt(xp.add(1.0, xp.divide(step, self.steps))))
+
+
+@frozen
 class LinearWarmup:
     """A straight line up to the first rate of ``after`` in ``steps`` steps, then ``after``."""
 
@@ -73,6 +85,11 @@ def constant(rate: float) -> Schedule:
 def cosine(peak: float, steps: int, final: float = 0.0) -> Schedule:
     """Return a schedule that falls from ``peak`` to ``final`` along half a cosine."""
     return Cosine(float(peak), int(steps), float(final))
+
+
+def inverse_root(peak: float, steps: float) -> Schedule:
+    """Return a schedule that falls as ``peak / sqrt(1 + step / steps)``."""
+    return InverseRoot(float(peak), float(steps))
 
 
 def linear_warmup(after: float | Schedule, steps: int) -> Schedule:
@@ -299,4 +316,35 @@ def rmsprop(
     return RMSProp(
         rate=learning_rate, decay=decay, eps=eps, momentum=momentum, weight_decay=weight_decay,
         clip_norm=clip_norm,
+    )  # fmt: skip
+
+
+NAMES: dict[str, Callable[..., Optimizer]] = {
+    "sgd": sgd, "adam": adam, "adamw": adamw, "rmsprop": rmsprop
+}  # fmt: skip
+
+
+def available() -> list[str]:
+    """Return the names of the optimisers."""
+    return list(NAMES)
+
+
+def get(optimizer: Any) -> Any:
+    """Return an optimiser for its name, with a rate of 1e-3, or the object itself.
+
+    Raises
+    ------
+    ModelError
+        If there is none of that name, or the object is no optimiser.
+    """
+    if isinstance(optimizer, str):
+        if optimizer.lower() not in NAMES:
+            raise ModelError(f"no optimizer {optimizer!r}{nearest(optimizer, list(NAMES))}")
+        return NAMES[optimizer.lower()](1e-3)
+    methods = [getattr(optimizer, n, None) for n in ("init", "update")]
+    if all(map(callable, methods)) and not isinstance(optimizer, type):
+        return optimizer
+    raise ModelError(
+        compose(f"an optimizer is a name or an object of etp.optim, got {type(optimizer).__name__}",
+                how="write for example optimizer=etp.optim.adam(1e-3)")
     )  # fmt: skip

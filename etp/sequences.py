@@ -47,7 +47,11 @@ def as_array(data: Any, what: str) -> Any:
         If it is ragged or holds something that is no number.
     """
     if hasattr(data, "detach") and hasattr(data, "cpu"):
-        data = data.detach().cpu().numpy()
+        data = data.detach().cpu()
+    if callable(getattr(data, "numpy", None)):  # PyTorch and TensorFlow
+        data = data.numpy()
+    if data is None:
+        raise DataError(f"{what} is None; expected an array")
     if hasattr(data, "shape") and hasattr(data, "dtype"):
         array = data
     else:
@@ -59,13 +63,18 @@ def as_array(data: Any, what: str) -> Any:
                         how="pad them to one length and pass mask=, 1 where a step counts")
             ) from error  # fmt: skip
     kind = getattr(array.dtype, "kind", "f")
-    if kind in "OSUcmM":
+    if kind in "OSUTcmM":
         raise DataError(f"{what} holds {array.dtype} elements; expected real numbers")
     return array
 
 
-def check_finite(array: Any, what: str) -> None:
+def check_finite(array: Any, what: str, axes: tuple[str, ...]) -> None:
     """Raise if floating-point data holds NaN or infinity, naming the first place.
+
+    Parameters
+    ----------
+    axes
+        Names of the leading axes.
 
     Raises
     ------
@@ -78,18 +87,23 @@ def check_finite(array: Any, what: str) -> None:
     bad = ~np.isfinite(data)
     if bad.any():
         place = [int(i) for i in np.argwhere(bad)[0]]
-        names = ("step", "example")
-        where = ", ".join(
-            f"{names[i]} {n}" if i < 2 else f"index {n}" for i, n in enumerate(place)
-        )
+        names = [*axes, *["index"] * (len(place) - len(axes))]
+        where = ", ".join(f"{name} {n}" for name, n in zip(names, place, strict=True))
         raise DataError(
             f"{what} holds {data[tuple(place)]} at {where} ({int(bad.sum())} such numbers in all)\n"
             "clean the data, or mask those steps and put any finite number there"
         )
 
 
-def check_batch(xs: dict[str, Any], ys: Any, mask: Any, *, check: bool) -> Batch:
+def check_batch(
+    xs: dict[str, Any], ys: Any, mask: Any, *, check: bool, step: bool = False
+) -> Batch:
     """Return the batch if shapes of inputs, targets and mask belong together.
+
+    Parameters
+    ----------
+    step
+        The arrays are one step, (B, ...), and become sequences of length 1.
 
     Raises
     ------
@@ -98,41 +112,60 @@ def check_batch(xs: dict[str, Any], ys: Any, mask: Any, *, check: bool) -> Batch
     DataError
         If there are no steps or examples, or ``check`` finds a number that is not finite.
     """
-    arrays = {name: as_array(x, "xs" if len(xs) == 1 else name) for name, x in xs.items()}
+    x_word, y_word = ("x", "y") if step else ("xs", "ys")
+    axes = ("example",) if step else ("step", "example")
+    if not xs:
+        raise DataError(f"{x_word} is empty: there is no input")
+    arrays = {name: as_array(x, x_word if len(xs) == 1 else name) for name, x in xs.items()}
     first = next(iter(arrays.values()))
-    if len(first.shape) < 2:
-        raise ShapeError(
-            compose(f"xs has shape {_text(first.shape)}: expected (T, B, ...), time first, then batch",
-                    how="add the missing axis, for example xs[:, None] for a single example")
-        )  # fmt: skip
-    length, size = int(first.shape[0]), int(first.shape[1])
-    if length == 0 or size == 0:
-        raise DataError(f"xs has shape {_text(first.shape)}: no {'steps' if not length else 'examples'}")
-    target = None if ys is None else as_array(ys, "ys")
-    for name, array in [*arrays.items(), ("ys", target)]:
-        if array is not None and tuple(array.shape[:2]) != (length, size):
+    lead = tuple(int(n) for n in first.shape[: len(axes)])
+    _check_lead(x_word, first, lead, axes)
+    given = {x_word if len(xs) == 1 else name: array for name, array in arrays.items()}
+    target = None if ys is None else as_array(ys, y_word)
+    if target is not None:
+        given[y_word] = target
+    for name, array in given.items():
+        if tuple(array.shape[: len(axes)]) != lead:
             raise ShapeError(
-                compose(f"{name} has shape {_text(array.shape)}, but xs has {length} steps of "
-                        f"{size} examples",
-                        how=f"expected {name} of shape ({length}, {size}, ...), time first")
+                compose(f"{name} has shape {_text(array.shape)}, but {x_word} has "
+                        + " of ".join(f"{n} {axis}s" for n, axis in zip(lead, axes, strict=True)),
+                        how=f"give {name} the shape {_text((*lead, '...'))}")
             )  # fmt: skip
-    if check:
-        for name, array in [*arrays.items(), ("ys", target)]:
-            if array is not None:
-                check_finite(array, name)
-    return Batch(arrays, target, _mask(mask, length, size), length, size)
+        if check:
+            check_finite(array, name, axes)
+    if step:
+        arrays = {name: array[None] for name, array in arrays.items()}
+        target = None if target is None else target[None]
+    length, size = (1, *lead)[-2:]
+    return Batch(arrays, target, _mask(mask, length, size, step), length, size)
 
 
-def _mask(mask: Any, length: int, size: int) -> Array:
+def _check_lead(word: str, array: Any, lead: tuple[int, ...], axes: tuple[str, ...]) -> None:
+    shape = _text(array.shape)
+    if len(lead) < len(axes):
+        single = f"{word}[None]" if len(axes) == 1 else f"{word}[:, None]"
+        wanted = "(B, ...)" if len(axes) == 1 else "(T, B, ...), time first, then batch"
+        raise ShapeError(
+            compose(f"{word} has shape {shape}: expected {wanted}",
+                    how=f"add the missing axis, for example {single} for a single example")
+        )  # fmt: skip
+    for n, axis in zip(lead, axes, strict=True):
+        if n == 0:
+            raise DataError(f"{word} has shape {shape}: no {axis}s")
+
+
+def _mask(mask: Any, length: int, size: int, step: bool) -> Array:
     if mask is None:
         return np.ones((length, size))
     array = np.asarray(as_array(mask, "mask"), dtype=np.float64)
-    if array.shape == (length,):
+    shape = array.shape
+    if step:
+        array = array[None]
+    elif shape == (length,):
         array = np.repeat(array[:, None], size, axis=1)
     if array.shape != (length, size):
-        raise ShapeError(
-            f"mask has shape {_text(array.shape)}; expected ({length},) or ({length}, {size})"
-        )
+        wanted = f"({size},)" if step else f"({length},) or ({length}, {size})"
+        raise ShapeError(f"mask has shape {_text(shape)}; expected {wanted}")
     if not np.isfinite(array).all() or (array < 0).any():
         raise DataError("mask must hold finite numbers of at least 0")
     return array
@@ -178,4 +211,4 @@ def step_type(array: Any, dtype: DType) -> TensorType:
 
 
 def _text(shape: Any) -> str:
-    return "(" + ", ".join(str(int(n)) for n in shape) + ("," if len(shape) == 1 else "") + ")"
+    return "(" + ", ".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"

@@ -10,11 +10,12 @@ from attrs import evolve, frozen
 
 from etp_ir.builder import Builder
 from etp_ir.core import Program, Role, Value
-from etp_ir.errors import ModelError, compose
+from etp_ir.errors import ModelError, TypeRuleError, compose
 from etp_ir.tracer import Tracer, operand, replay, unwrap
 from etp_ir.types import TensorType
 
 from .model import TracedStep
+from .place import place_of
 
 
 @frozen
@@ -58,14 +59,19 @@ def with_loss(
     output = results[0]
     if not isinstance(output, Tracer):
         raise ModelError(f"the output of {program.name} is a constant")
-    scalar = unwrap(loss(output, y))
+    met = f"for an output of {output.type} and a target of {y.type}"
+    try:
+        scalar = unwrap(loss(output, y))
+    except TypeRuleError as error:
+        raise type(error)(f"{error}\n{met}") from error
     if not isinstance(scalar, Tracer) or scalar.shape != ():
         got = scalar.type if isinstance(scalar, Tracer) else type(scalar).__name__
+        place = place_of(getattr(loss, "function", loss))
         raise ModelError(
             compose(
-                f"the loss must be a scalar, got {got}",
-                where=f"for an output of {output.type} and a target of {y.type}",
-                how="sum or average over what is left, for example with xp.sum",
+                f"the loss must be a traced scalar, got {got}",
+                where="\n".join(filter(None, (met, place))),
+                how="reduce it with functions of xp, for example xp.sum or xp.mean",
             )
         )
     pairs: list[tuple[Any, Role]] = [(output.value, Role("output")), (scalar.value, Role("loss"))]

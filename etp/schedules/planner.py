@@ -6,7 +6,7 @@ import re
 
 from attrs import frozen
 
-from etp_ir.errors import NotSupportedError
+from etp_ir.errors import NotSupportedError, nearest
 
 from ..rules.base import LearningRule, LinearTraceRule, TraceRule
 from .sequence import Plan
@@ -38,8 +38,9 @@ def parse_schedule(schedule: str | int) -> tuple[str, int | None]:
         match = re.fullmatch(r"(auto|step|chunk)(?:\((\d+)\))?", schedule.strip().lower())
         if match and not (match[2] and match[1] != "chunk") and match[2] != "0":
             return match[1], int(match[2]) if match[2] else None
+    hint = nearest(schedule, ["auto", "step", "chunk"]) if isinstance(schedule, str) else ""
     raise NotSupportedError(
-        f"schedule {schedule!r} is none of 'auto', 'step', 'chunk', 'chunk(K)' with K >= 1"
+        f"schedule {schedule!r} is none of 'auto', 'step', 'chunk', 'chunk(K)' with K >= 1{hint}"
     )
 
 
