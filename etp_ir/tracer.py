@@ -94,7 +94,7 @@ class Tracer:
     def __bool__(self) -> bool:
         raise self._concrete(
             "a traced value has no truth value, so Python cannot branch on it",
-            "use xp.where(condition, a, b), or etp.cond for whole branches",
+            "use xp.where(condition, a, b), which computes both and selects",
         )
 
     def __float__(self) -> float:

@@ -51,7 +51,7 @@ def test_python_cannot_branch_on_a_traced_value() -> None:
     message = failing(step, line=2)
     assert message.startswith("a traced value has no truth value, so Python cannot branch on it")
     assert "traced value of type f32[3]" in message
-    assert message.endswith("use xp.where(condition, a, b), or etp.cond for whole branches")
+    assert message.endswith("use xp.where(condition, a, b), which computes both and selects")
 
 
 def test_neither_do_comparisons_and_connectives() -> None:
