@@ -202,6 +202,27 @@ def test_update_and_gradient_of_a_trace_copy_nothing():
     assert memory.temporaries < trace_bytes // 4
 
 
+def test_a_trace_read_and_then_replaced_in_a_loop_is_not_copied():
+    B, n, T = 16, 64, 5
+    t = TensorType(F32, (B, n))
+
+    def step(e, g, D, u, ell):
+        g = ops.add(g, ops.contract(ell, e, "bo,bio->io"))
+        return ops.add(ops.contract(D, e, "bo,bio->bio"), ops.contract(u, u, "bi,bo->bio")), g
+
+    e, g = TensorType(F32, (B, n, n)), TensorType(F32, (n, n))
+    body = program_of(step, "step", e=e, g=g, D=t, u=t, ell=t)
+    program = program_of(
+        lambda e, g, *rows, **more: scan(
+            e, g, *rows, *more.values(), body=body, length=T, consts=0, carries=2
+        ),
+        e=e, g=g, **{k: TensorType(F32, (T, B, n)) for k in ("D", "u", "ell")},
+    )  # fmt: skip
+    executable = BACKEND.compile(program, donate=["e", "g"])
+    agree(program, arrays_for(program), executable)
+    assert executable.memory().temporaries < 4 * B * n * n // 4
+
+
 # -- sums that XLA's library fusion gets wrong -----------------------------------------------
 def test_the_library_fusion_is_off():
     x = TensorType(F32, (4096, 3))
