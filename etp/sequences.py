@@ -65,7 +65,17 @@ def as_array(data: Any, what: str) -> Any:
     kind = getattr(array.dtype, "kind", "f")
     if kind in "OSUTcmM":
         raise DataError(f"{what} holds {array.dtype} elements; expected real numbers")
+    if isinstance(array, np.ndarray) and array.dtype.kind in "iu" and array.dtype.itemsize == 8:
+        return _narrow(array, what)
     return array
+
+
+def _narrow(array: Array, what: str) -> Array:
+    """Return labels and indices as 32-bit integers, so that their width makes no difference."""
+    limits = np.iinfo(np.int32)
+    if array.size and not limits.min <= array.min() <= array.max() <= limits.max:
+        raise DataError(f"{what} holds integers beyond 32 bits; pass them as floating-point numbers")
+    return array.astype(np.int32)
 
 
 def check_finite(array: Any, what: str, axes: tuple[str, ...]) -> None:
