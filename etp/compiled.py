@@ -18,6 +18,7 @@ from .compiler.status import Status, statuses
 from .compiler.structure import Structure, analyse
 from .model import TracedStep
 from .rules.base import LearningRule, LinearTraceRule, TraceRule
+from .schedules.forms import Forms
 from .schedules.planner import Choice, choose
 from .schedules.sequence import Plan, Sequences
 from .schedules.steps import Steps
@@ -76,6 +77,7 @@ class Compiled:
     options: Options
     structure: Structure = field(init=False)
     steps: Steps = field(init=False)
+    forms: Forms = field(init=False)
     _sequences: dict[int, Sequences] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -83,6 +85,7 @@ class Compiled:
         o = self.options
         name = self.loss.program.name
         self.steps = Steps(self.structure, o.rule, o.window, name, o.trace_dtype)
+        self.forms = Forms(self.steps)
 
     @property
     def _offline(self) -> bool:
@@ -96,7 +99,7 @@ class Compiled:
     def sequences(self, batch: int) -> Sequences:
         """Return the builder of sequence programs for a batch size."""
         if batch not in self._sequences:
-            self._sequences[batch] = Sequences(self.steps, batch)
+            self._sequences[batch] = Sequences(self.forms, batch)
         return self._sequences[batch]
 
     def choose(self, length: int, batch: int) -> Choice:
@@ -109,9 +112,9 @@ class Compiled:
         """Return the bytes that one step of a chunk keeps, an upper bound."""
         rule = self.options.rule
         if isinstance(rule, LinearTraceRule):
-            program = self.steps.adjoint[0]
+            program = self.forms.adjoint
         elif isinstance(rule, TraceRule):
-            program = self.steps.online
+            program = self.forms.online
         else:
             return 0
         outputs = {o.value for o in program.outputs if o.role.kind in ("grad", "trace")}
@@ -151,7 +154,7 @@ class Compiled:
     def stages(self, length: int, batch: int) -> Stages:
         """Return the programs of every stage."""
         sequences = self.sequences(batch)
-        step = self.steps.exact if self._offline else self.steps.online
+        step = self.forms.exact if self._offline else self.forms.online
         batched = dce(simplify(sequences.batched(step)))
         return Stages(self.loss.program, step, batched, self.gradient(length, batch))
 

@@ -13,7 +13,7 @@ so the gradient of the chunk is :math:`\sum_t x^t\otimes(c^t + u^t a^t)` with th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from etp_ir import ops
 from etp_ir.builder import Builder
@@ -27,11 +27,8 @@ from ..rules.algebra import Mat, Named, Vec
 from ..rules.base import Linear, LinearTraceRule
 from .lanes import Lane, lanes_of
 from .memory import Gradients, TraceMemory, at_products, zeros
-from .steps import BOUNDARY, tidy
+from .steps import BOUNDARY, Steps, tidy
 from .traces import cast
-
-if TYPE_CHECKING:
-    from .steps import Steps
 
 Recurrences = Mapping[HiddenParamOpRelation, Linear]
 
@@ -72,7 +69,7 @@ def adjoint_step(steps: Steps) -> tuple[Program, tuple[Lane, ...]]:
     return steps.close(p, _sources(steps, p, lanes, linear, products), grads, extra), lanes
 
 
-def read_entry(steps: Steps, lanes: tuple[Lane, ...]) -> Program:
+def read_lanes(steps: Steps, lanes: tuple[Lane, ...]) -> Program:
     """Return the reading of the traces at entry by the adjoints that arrive there."""
     b = Builder(f"{steps.name}.entry", share=True, float_dtype=steps.dtype)
     held = {a.name: Tracer(b, b.input(a.name, a.type, a.role)) for a in steps.traces}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from etp_ir import ops
 from etp_ir.core import Node, Program, Value
 from etp_ir.tracer import Tracer
@@ -13,9 +11,7 @@ from ..compiler.pieces import Pieces, Signals, axes_of, short
 from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..rules.base import TraceRule
 from .memory import Gradients, TraceMemory, at_products
-
-if TYPE_CHECKING:
-    from .steps import Steps
+from .steps import Steps
 
 
 def online_step(steps: Steps) -> Program:

@@ -27,9 +27,9 @@ from etp_ir.transforms.roll import roll
 from etp_ir.transforms.vjp import pullback
 from etp_ir.types import I32, TensorType
 
-from .adjoint import leave, read_entry
+from .forms import Forms
 from .lanes import Lane
-from .steps import BOUNDARY, Steps
+from .steps import BOUNDARY
 from .traces import STEPS
 
 SUMMED = ("grad", "loss", "metric")
@@ -55,8 +55,9 @@ class Plan:
 class Sequences:
     """Builds the programs of one compiled model for a batch size."""
 
-    def __init__(self, steps: Steps, batch: int) -> None:
-        self.steps = steps
+    def __init__(self, forms: Forms, batch: int) -> None:
+        self.forms = forms
+        self.steps = forms.steps
         self.batch = batch
         self._batched: dict[str, Program] = {}
 
@@ -90,19 +91,18 @@ class Sequences:
             Keep the model's outputs of every step.
         """
         if plan.mode in ("scan", "roll"):
-            step = self._once("online", lambda: self.steps.online)
+            step = self._once("online", lambda: self.forms.online)
             step = _without(step, () if outputs else ("output",))
             return self._forward_chunk(step, plan, entering, leaving)
         if plan.mode == "window":
-            step = self._once("exact", lambda: self.steps.exact)
+            step = self._once("exact", lambda: self.forms.exact)
             step = _without(step, () if outputs else ("output",))
             return self._window_chunk(step, plan, entering, leaving)
-        program, lanes = self.steps.adjoint
         drop = ("output",) if not outputs else ()
         if not leaving:
             drop = (*drop, "trace", "value")
-        step = dce(_without(self._once("adjoint", lambda: program), drop))
-        return self._adjoint_chunk(step, lanes, plan, entering, leaving)
+        step = dce(_without(self._once("adjoint", lambda: self.forms.adjoint), drop))
+        return self._adjoint_chunk(step, self.forms.lanes, plan, entering, leaving)
 
     def _forward_chunk(self, step: Program, plan: Plan, entering: bool, leaving: bool) -> Program:
         frame = _Frame(self, step, plan.length, entering)
@@ -116,7 +116,7 @@ class Sequences:
         out = frame.roll(step, backward=backward, start=start)
         if entering:
             arriving = {n: out[key] for n, key in backward.items()}
-            frame.read_entry(out, self._once("entry", self.steps.entry), arriving)
+            frame.read_entry(out, self._once("entry", lambda: self.forms.entry), arriving)
         return frame.finish(out, leaving)
 
     def _adjoint_chunk(
@@ -137,10 +137,10 @@ class Sequences:
         out = frame.roll(step, backward=backward, start=start, sliced=sliced, total=("trace",))
         if entering:
             arriving = {n: out[key] for n, key in backward.items() if n.startswith("ahead.")}
-            entry = self._once("entry:lanes", lambda: read_entry(self.steps, lanes))
+            entry = self._once("entry:lanes", lambda: self.forms.lane_entry)
             frame.read_entry(out, entry, arriving)
         if leaving:
-            ending = self._once("leave", lambda: leave(self.steps, lanes))
+            ending = self._once("leave", lambda: self.forms.leave)
             given = dict(frame.traces)
             given.update({n: out[key] for n, key in backward.items() if n.startswith("product.")})
             for a in self.steps.traces:

@@ -1,20 +1,8 @@
-"""Programs of one step for one example, from which every schedule is put together.
-
-============  ==================================================================================
-``online``    traces advance, and the gradient of this step is read from them
-``exact``     the step inside an exactly differentiated window: later steps report through
-              ``later.h``, traces advance but are read only at the window's entry
-``adjoint``   a linear trace is not kept: what later signals would read from it is carried
-              backwards instead, as ``ahead``
-``entry``     reading of the traces at the entry of a window or chunk
-``leave``     the traces at the end of a chunk that did not keep them
-============  ==================================================================================
-"""
+"""What all step programs of one compiled model share: inputs, direct derivatives, outputs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Any
 
 from attrs import define, field
@@ -30,7 +18,6 @@ from etp_ir.types import DType, TensorType
 from ..compiler.pieces import Pieces, Signals, float_dtype
 from ..compiler.structure import Structure
 from ..rules.base import LearningRule
-from .lanes import Lane
 from .memory import Gradients, Memory, memory_of, zeros
 from .traces import TraceArray
 
@@ -40,7 +27,7 @@ BOUNDARY = "boundary"
 
 @define
 class Steps:
-    """The step programs of one compiled model.
+    """A compiled model as its step programs see it.
 
     Parameters
     ----------
@@ -73,43 +60,6 @@ class Steps:
         """The arrays that the rule keeps."""
         return self.memory.arrays
 
-    @cached_property
-    def online(self) -> Program:
-        """The step that advances the traces and reads the gradient from them."""
-        from .online import online_step
-
-        return online_step(self)
-
-    @cached_property
-    def exact(self) -> Program:
-        """The step inside a window: exact derivatives, later steps included."""
-        p = self.pieces("window")
-        held = self.trace_inputs(p)
-        signals = p.signals(self.seed(p), later=self.later_inputs(p))
-        grads = Gradients()
-        self.add_direct(p, signals.products, signals, grads)
-        return self.close(p, self.memory.advance(p, held), grads, self.later_outputs(p, signals))
-
-    @cached_property
-    def adjoint(self) -> tuple[Program, tuple[Lane, ...]]:
-        """The step without its linear traces, and the lanes of their backward recurrences."""
-        from .adjoint import adjoint_step
-
-        return adjoint_step(self)
-
-    def entry(self) -> Program:
-        """Return the reading of entry traces by signals ``later.h`` on the states."""
-        b = Builder(f"{self.name}.entry", share=True, float_dtype=self.dtype)
-        held = {a.name: Tracer(b, b.input(a.name, a.type, a.role)) for a in self.traces}
-        arriving = {
-            n: Tracer(b, b.input(f"later.{n}", old.type, Role("signal", (n,))))
-            for n, (old, _) in self.structure.states.items()
-        }
-        grads = Gradients()
-        self.memory.read(held, arriving, grads)
-        return self.finish_reading(b, grads)
-
-    # -- parts that forms share -------------------------------------------------------------
     def pieces(self, form: str = "") -> Pieces:
         """Return a builder that starts as the traced step."""
         return Pieces(self.structure, ".".join(filter(None, (self.name, self.rule.name, form))))
