@@ -16,7 +16,7 @@ from .cases import MODELS, Case
 from .contenders import CONTENDERS
 
 ALL_MODELS, ALL_CONTENDERS = ",".join(MODELS), ",".join(CONTENDERS)
-MIN_WIDTH = 112
+MIN_WIDTH = 126
 
 Names = Annotated[str, typer.Option(help="Comma-separated.")]
 
@@ -32,6 +32,9 @@ def main(
     peer_python: Annotated[
         str, typer.Option(help="Interpreter that has braintrace; this one if not given.")
     ] = sys.executable,
+    clock: Annotated[
+        str, typer.Option(help="The clock of the ratios: wall, or cpu where others are at work.")
+    ] = "wall",
     json_path: Annotated[
         Path | None, typer.Option("--json", help="Also write everything measured here.")
     ] = None,
@@ -39,6 +42,8 @@ def main(
     """Compare gradients, then measure every contender in turns, each in its own process."""
     console, progress = Console(), Console(stderr=True)
     console.width = max(console.width, MIN_WIDTH)
+    if clock not in runner.CLOCKS:
+        raise typer.BadParameter(f"no clock {clock!r}; choose from {', '.join(runner.CLOCKS)}")
     if quick:
         sizes, rounds, seconds = "256", 2, 1.0
     setting = runner.Setting(rounds, seconds, threads, peer_python)
@@ -54,7 +59,7 @@ def main(
             results[case] = runner.run_case(case, chosen, setting, Path(folder), say)
             if json_path:  # after every case, so that a run cut short leaves what it measured
                 _write(json_path, report.document(results, setting))
-    console.print(report.table(results))
+    console.print(report.table(results, clock))
     for line in report.notes(results):
         console.print(line, highlight=False, soft_wrap=True)
 

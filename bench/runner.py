@@ -19,7 +19,10 @@ from .contenders import CONTENDERS, Contender
 
 ROOT = Path(__file__).resolve().parent.parent
 TOLERANCE = 1e-3
-FIGURES = ("us_per_step", "compile_s", "peak_mib", "import_mib")
+CLOCKS = {"wall": "us_per_step", "cpu": "us_per_step_cpu"}
+FIGURES = (
+    "us_per_step", "us_per_step_fastest", "us_per_step_cpu", "compile_s", "peak_mib", "import_mib",
+)  # fmt: skip
 TIMEOUT_S = 900
 
 
@@ -68,7 +71,7 @@ class Agreement:
     def worst(self) -> float:
         """The largest deviation among the parameters that got a gradient."""
         live = [value for name, value in self.deviation.items() if name not in self.zero]
-        return max(live, default=float("nan"))
+        return float(np.max(live)) if live else float("nan")  # np.max keeps a NaN
 
     def holds(self, *, freezes: bool = False) -> bool:
         """Whether every parameter agrees; with ``freezes``, those that are zero do not count."""
@@ -77,13 +80,17 @@ class Agreement:
 
 @frozen
 class Row:
-    """What is known of one contender on one case; ``skipped`` says why there is no time."""
+    """What is known of one contender on one case.
+
+    ``skipped`` says why there is no time; ``ratios[clock][other]`` is the row's time over that of
+    another contender.
+    """
 
     contender: Contender
     agreement: Agreement | None = None
     rounds: tuple[dict[str, Any], ...] = ()
     skipped: str = ""
-    ratios: dict[str, float] = field(factory=dict)
+    ratios: dict[str, dict[str, float]] = field(factory=dict)
 
     def figure(self, name: str) -> float:
         """Return the median over rounds of one figure."""
@@ -92,15 +99,15 @@ class Row:
 
 def available(contender: Contender, setting: Setting) -> str:
     """Return why a contender cannot take part, or an empty string."""
-    python = setting.python(contender)
-    probe = subprocess.run(
-        [python, "-c", f"import {contender.requires}"],
-        env=setting.environment(contender), cwd=ROOT, capture_output=True, text=True,
-    )  # fmt: skip
-    if probe.returncode == 0:
-        return ""
-    reason = (probe.stderr.strip().splitlines() or ["no message"])[-1]
-    return f"{contender.requires} is not importable by {python} ({reason})"
+    python, package = setting.python(contender), contender.requires
+    find = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({package!r}) is None)"
+    try:
+        probe = subprocess.run(
+            [python, "-c", find], env=setting.environment(contender), cwd=ROOT, check=False
+        )
+    except OSError as error:
+        return f"{python} does not start ({error.strerror})"
+    return f"{package} is not installed for {python}" if probe.returncode else ""
 
 
 def start(contender: Contender, setting: Setting, data: Path, *extra: str) -> dict[str, Any]:
@@ -123,6 +130,8 @@ def start(contender: Contender, setting: Setting, data: Path, *extra: str) -> di
 
 def compare(found: cases.Arrays, wanted: cases.Arrays) -> Agreement:
     """Return how far ``found`` is from ``wanted``, parameter by parameter."""
+    if missing := [name for name in wanted if name not in found]:
+        raise ContenderError(f"no gradient for {', '.join(missing)}")
     deviation = {}
     for name, value in wanted.items():
         if not np.any(value):
@@ -170,10 +179,10 @@ def _check(
     out = data.with_suffix(f".{contender.name}.npz")
     try:
         start(contender, setting, data, "--grads", str(out))
+        with np.load(out) as found:
+            agreement = compare(dict(found), wanted)
     except ContenderError as error:
         return Row(contender, skipped=str(error))
-    with np.load(out) as found:
-        agreement = compare(dict(found), wanted)
     if agreement.holds(freezes=contender.freezes) or model in contender.faults:
         return Row(contender, agreement)
     return Row(contender, agreement, skipped="not timed, for its gradient is not the estimator's")
@@ -189,12 +198,12 @@ def _time(row: Row, setting: Setting, data: Path) -> Row:
 
 def _with_ratios(row: Row, rows: list[Row]) -> Row:
     """Return the row with its time relative to each other one, paired round by round."""
-    ratios = {}
+    ratios: dict[str, dict[str, float]] = {clock: {} for clock in CLOCKS}
     for other in rows:
         pairs = list(zip(row.rounds, other.rounds, strict=False))
-        if pairs:
-            ratio = [a["us_per_step"] / b["us_per_step"] for a, b in pairs]
-            ratios[other.contender.name] = statistics.median(ratio)
+        for clock, figure in CLOCKS.items() if pairs else ():
+            quotients = [a[figure] / b[figure] for a, b in pairs]
+            ratios[clock][other.contender.name] = statistics.median(quotients)
     return Row(row.contender, row.agreement, row.rounds, row.skipped, ratios)
 
 
