@@ -105,6 +105,7 @@ class Careful:
                     assert (x.shape, x.strides) == (out.shape, out.strides), name
             return function(*args, **kwargs)
 
+        careful.at = getattr(function, "at", None)  # type: ignore[attr-defined]
         return careful
 
 

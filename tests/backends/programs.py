@@ -85,7 +85,8 @@ class Grower:
 
     def reverse(self) -> None:
         x, letters = self.pick()
-        self.add(ops.reverse(x, [i for i in range(len(letters)) if self.draw(st.booleans())]), letters)
+        axes = [i for i in range(len(letters)) if self.draw(st.booleans())]
+        self.add(ops.reverse(x, axes), letters)
 
     def select(self) -> None:
         x, letters = self.pick()
@@ -96,7 +97,8 @@ class Grower:
     def fill(self) -> None:
         letters = self.draw(st.sampled_from(["a", "bc", "cb"]))
         shape = [EXTENTS[c] for c in letters]
-        self.add(ops.full(self.builder, shape, self.draw(st.sampled_from([0.0, 2.0])), F32), letters)
+        number = self.draw(st.sampled_from([0.0, 2.0]))
+        self.add(ops.full(self.builder, shape, number, F32), letters)
 
     def split(self) -> None:
         """Cut an axis in two and join the halves the other way round."""

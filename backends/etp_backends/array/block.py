@@ -111,8 +111,8 @@ class Block:
             stack = self.parent.ref(self._rows[x])
             return self.row(stack, x)
         node = self._producers[x]
-        if node.primitive.name == "iota":
-            return self.gen.iota(x, **node.attrs)
+        if not node.inputs:
+            return self.gen.table(node)
         base = self.ref(node.inputs[0])
         return self.view(base, self.facts.views[node], x.type, self.facts.strides[x], hint=x.hint)
 

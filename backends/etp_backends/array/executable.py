@@ -80,7 +80,16 @@ class ArrayExecutable(Executable):
                     where=f"in program @{self.program.name}",
                 )
             ) from None
-        array = self._convert(given, port.type.dtype)
+        try:
+            array = self._convert(given, port.type.dtype)
+        except TypeRuleError as error:
+            raise TypeRuleError(
+                compose(
+                    f"input %{port.name} is {port.type}, and {error}",
+                    where=f"in program @{self.program.name}",
+                    how="convert the array first",
+                )
+            ) from None
         if tuple(array.shape) != shape:
             raise ShapeError(
                 compose(
@@ -115,7 +124,7 @@ def check_cast(given: Any, port_dtype: Any) -> None:
     found = dtype_of(given)
     rank = {"bool": 0, "uint": 1, "int": 1, "float": 2}
     if rank[found.kind] > rank[port_dtype.kind]:
-        raise TypeRuleError(f"an array of {found} cannot become {port_dtype}")
+        raise TypeRuleError(f"an array of {found} cannot become that without loss")
 
 
 def check_inputs(program: Program, donate: Collection[str]) -> None:

@@ -69,9 +69,7 @@ def _through_scratch(
     block.copy(out.ref, moved)
 
 
-def _slow_transposed(
-    y: Term, rows: str, summed: str, cols: str, sizes: Mapping[str, int]
-) -> bool:
+def _slow_transposed(y: Term, rows: str, summed: str, cols: str, sizes: Mapping[str, int]) -> bool:
     """Whether the right operand lies transposed, large, and against several rows."""
     m, k, n = (prod(sizes[c] for c in letters) for letters in (rows, summed, cols))
     if m < FEW_ROWS.start or min(k, n) < WIDE or merged(*_axes(y, summed, sizes)) != 1:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import Any
 
 from attrs import frozen
 
-from etp_ir.core import Input, Literal, Node, Output, Program, Value
+from etp_ir.core import Input, Literal, Node, Output, Program, freeze
 from etp_ir.errors import LoweringError
 from etp_ir.types import DType, TensorType
 
@@ -33,7 +33,7 @@ class Generator:
         self.dialect = dialect
         self.writer = Writer()
         self.slots = Slots()
-        self.calls: list[Callable[..., Any]] = []
+        self.objects: list[Any] = []
         self._constants: dict[Any, Ref] = {}
         self._views: dict[tuple[str, str], Ref] = {}
 
@@ -59,17 +59,18 @@ class Generator:
             self._constants[key] = Ref(name, type, (0,) * len(shape), 0, _Memory(), number)
         return self._constants[key]
 
-    def iota(self, value: Value, *, shape: tuple[int, ...], axis: int, dtype: DType) -> Ref:
-        """Return an array that counts along an axis, made once."""
-        key = ("iota", shape, axis, dtype.name)
+    def table(self, node: Node) -> Ref:
+        """Return the array of a node without operands, made once."""
+        value = node.output
+        key = (node.primitive.name, freeze(node.attrs))
         if key not in self._constants:
-            name = self.writer.name(value.hint or "iota")
-            text = f"xp.arange({shape[axis]}, dtype={self.dtype(dtype)})"
-            if len(shape) > 1:
-                spread = tuple(n if i == axis else 1 for i, n in enumerate(shape))
-                text = f"xp.broadcast_to({text}.reshape({spread}), {shape}).copy()"
+            text = self.writer.constant(node, self.objects)
+            if value.type.rank > 1:
+                text += ".copy()"
+            name = self.writer.name(value.hint or node.primitive.name)
             self.writer.line(f"{name} = {text}", level=0, note=value.type)
-            self._constants[key] = Ref(name, value.type, row_major(shape), 0, _Memory())
+            strides = row_major(value.type.shape)
+            self._constants[key] = Ref(name, value.type, strides, 0, _Memory())
         return self._constants[key]
 
     def view(
@@ -108,10 +109,10 @@ class Generator:
 
     def _reference(self, block: Block, node: Node, outs: Sequence[Ref]) -> None:
         """Append a call of the reference semantics of a primitive without a kernel."""
-        index = len(self.calls)
-        self.calls.append(partial(node.primitive.reference, **node.attrs))
+        index = len(self.objects)
+        self.objects.append(partial(node.primitive.reference, **node.attrs))
         args = ", ".join(block.ref(x).name for x in node.inputs)
-        call = f"calls[{index}]({args})"
+        call = f"objects[{index}]({args})"
         if len(outs) == 1:
             block.line(f"copyto({outs[0].name}, {call})", node.primitive.name)
             self.writer.use("copyto")
@@ -150,7 +151,7 @@ def generate_planned(program: Program, dialect: Dialect, donate: Collection[str]
     writer.line(f"return {tupled(results)}")
     return layout(
         program, writer, function, params, slots=[(s.name, s.nbytes) for s in gen.slots.all],
-        calls=tuple(gen.calls), profile=f"{dialect.name}-like, planned buffers",
+        objects=tuple(gen.objects), profile=f"{dialect.name}-like, planned buffers",
     )  # fmt: skip
 
 

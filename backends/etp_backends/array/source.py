@@ -24,15 +24,15 @@ class Source:
         A module that defines ``build``.
     name
         Name of the program.
-    calls
-        Functions that the text calls by index.
+    objects
+        Functions and tables that the text refers to by index.
     workspace
         Bytes of working memory.
     """
 
     text: str
     name: str
-    calls: tuple[Callable[..., Any], ...] = ()
+    objects: tuple[Any, ...] = ()
     workspace: int = 0
 
 
@@ -44,7 +44,7 @@ def layout(
     *,
     profile: str,
     slots: Sequence[tuple[str, int]] = (),
-    calls: tuple[Callable[..., Any], ...] = (),
+    objects: tuple[Any, ...] = (),
 ) -> Source:
     """Return the module made of a finished function body and of what it needs outside."""
     body = writer.close()
@@ -58,7 +58,7 @@ def layout(
         f'"""@{program.name} for {profile}."""',
         "",
         "",
-        "def build(xp, slot, carve, special, calls):",
+        "def build(xp, slot, carve, special, objects):",
         *(INDENT + line for line in outside),
         "",
         f"{INDENT}def {function}({', '.join(params)}):",
@@ -67,7 +67,7 @@ def layout(
         f"{INDENT}return {function}",
         "",
     ]
-    return Source("\n".join(lines), program.name, calls, total)
+    return Source("\n".join(lines), program.name, objects, total)
 
 
 def load(
@@ -91,7 +91,7 @@ def load(
     )  # fmt: skip
     scope: dict[str, Any] = {}
     exec(compile(source.text, filename, "exec"), scope)
-    return scope["build"](xp, slot, _carve, special, source.calls)
+    return scope["build"](xp, slot, _carve, special, source.objects)
 
 
 def _carve(slot: Any, shape: tuple[int, ...], dtype: Any) -> Any:

@@ -6,7 +6,8 @@ namespace: it is how the generated source is checked against the standard.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 from etp_ir.core import Literal, Node, Operand, Program, Value
 from etp_ir.errors import LoweringError
@@ -18,8 +19,6 @@ from .source import Source, layout
 from .views import indexed
 from .writer import Writer, tupled
 
-Env = Mapping[Value, str]
-
 
 class Expressions:
     """Turns nodes into expressions, given the names of their operands."""
@@ -28,6 +27,7 @@ class Expressions:
         self.writer = Writer()
         self.use = self.writer.use
         self.env: dict[Value, str] = {}
+        self.objects: list[Any] = []
 
     def dtype(self, dtype: DType) -> str:
         """Return the name of an element type."""
@@ -60,7 +60,10 @@ def generate_standard(program: Program) -> Source:
     _nodes(make, program)
     results = [make.array(out.value) for out in program.outputs]
     writer.line(f"return {tupled(results)}")
-    return layout(program, writer, function, params, profile="the array-API standard")
+    return layout(
+        program, writer, function, params, objects=tuple(make.objects),
+        profile="the array-API standard",
+    )  # fmt: skip
 
 
 def _nodes(make: Expressions, program: Program) -> None:
@@ -83,6 +86,8 @@ def expression(make: Expressions, node: Node) -> str:
     LoweringError
         If the primitive has none.
     """
+    if not node.inputs:
+        return make.writer.constant(node, make.objects)
     rule = RULES.get(node.primitive.name)
     if rule is not None:
         return rule(make, node)
@@ -128,12 +133,6 @@ def _broadcast(make: Expressions, node: Node) -> str:
     if isinstance(x, Literal):
         return make.call("full", node.attrs["shape"], make.text(x), dtype=make.dtype(x.dtype))
     return _spread(make, make.array(x), node.attrs["shape"], node.attrs["axes"])
-
-
-def _iota(make: Expressions, node: Node) -> str:
-    shape, axis = node.attrs["shape"], node.attrs["axis"]
-    line = make.call("arange", shape[axis], dtype=make.dtype(node.attrs["dtype"]))
-    return _spread(make, line, shape, (axis,))
 
 
 def _slice(make: Expressions, node: Node) -> str:
@@ -252,12 +251,12 @@ def _contract(make: Expressions, node: Node) -> str:
         ]  # fmt: skip
         return make.call("multiply", *thin)
     stack = tuple(sizes[letter] for letter in c.batch)
-    x = arranged(terms[0], left.x, c.batch + c.rows + c.summed,
+    left_matrix = arranged(terms[0], left.x, c.batch + c.rows + c.summed,
                  (*stack, count(c.rows), count(c.summed)))  # fmt: skip
-    y = arranged(terms[1], left.y, c.batch + c.summed + c.cols,
+    right_matrix = arranged(terms[1], left.y, c.batch + c.summed + c.cols,
                  (*stack, count(c.summed), count(c.cols)))  # fmt: skip
     letters = c.batch + c.rows + c.cols
-    product = make.call("matmul", x, y)
+    product = make.call("matmul", left_matrix, right_matrix)
     shape = tuple(sizes[letter] for letter in letters)
     if shape != (*stack, count(c.rows), count(c.cols)):
         product = make.call("reshape", product, shape)
@@ -268,7 +267,7 @@ def _contract(make: Expressions, node: Node) -> str:
 RULES: dict[str, Callable[[Expressions, Node], str]] = {
     "select": _select, "cast": _cast, "spike": _spike, "logistic": _logistic,
     "erf": lambda make, node: f"special.erf(xp, {make.array(node.inputs[0])})",
-    "contract": _contract, "broadcast": _broadcast, "iota": _iota,
+    "contract": _contract, "broadcast": _broadcast,
     "reshape": lambda make, node: make.call(
         "reshape", make.array(node.inputs[0]), node.attrs["shape"]),
     "permute": lambda make, node: make.call(

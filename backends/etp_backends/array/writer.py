@@ -5,10 +5,13 @@ from __future__ import annotations
 import keyword
 import re
 from collections.abc import Sequence
+from typing import Any
 
-from etp_ir.core import Literal, Value
+from etp_ir.core import Literal, Node, Value
 
 INDENT = "    "
+# Longer tables are kept out of the text.
+INLINE = 16
 
 
 class Writer:
@@ -23,7 +26,7 @@ class Writer:
         self.levels: list[list[str]] = [[]]
         self.imported: dict[str, str] = {}
         self._taken: dict[str, int] = {}
-        for name in (prefix, "slot", "carve", "special", "calls", "range", "slice"):
+        for name in (prefix, "slot", "carve", "special", "objects", "range", "slice"):
             self._taken[name] = 0
 
     @property
@@ -84,6 +87,23 @@ class Writer:
         if text.lstrip("-") in ("inf", "nan"):
             return text.replace("inf", self.use("inf")).replace("nan", self.use("nan"))
         return text
+
+    def constant(self, node: Node, objects: list[Any]) -> str:
+        """Return the array of a node without operands as an expression; long tables are objects."""
+        dtype = self.use(node.output.type.dtype.array_name)
+        if node.primitive.name == "iota":
+            shape, axis = node.attrs["shape"], node.attrs["axis"]
+            text = f"{self.prefix}.arange({shape[axis]}, dtype={dtype})"
+            if len(shape) == 1:
+                return text
+            thin = tuple(n if i == axis else 1 for i, n in enumerate(shape))
+            spread = f"{self.prefix}.reshape({text}, {thin})"
+            return f"{self.prefix}.broadcast_to({spread}, {shape})"
+        table = node.primitive.reference(**node.attrs)
+        if table.size <= INLINE:
+            return f"{self.prefix}.asarray({table.tolist()}, dtype={dtype})"
+        objects.append(table)
+        return f"{self.prefix}.asarray(objects[{len(objects) - 1}], dtype={dtype})"
 
     def bindings(self) -> list[str]:
         """Return the lines that bind the functions in use."""
