@@ -2,8 +2,9 @@
 
 from .cse import cse
 from .dce import dce
-from .liveness import last_uses
+from .fuse import regions
+from .liveness import last_uses, plan
 from .lower import lower
 from .simplify import simplify
 
-__all__ = ["cse", "dce", "last_uses", "lower", "simplify"]
+__all__ = ["cse", "dce", "last_uses", "lower", "plan", "regions", "simplify"]

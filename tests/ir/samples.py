@@ -8,6 +8,7 @@ from attrs import Factory, frozen
 
 from etp_ir import Builder, Tracer, ops, trace
 from etp_ir.primitive import get
+from etp_ir.primitives import foreign
 from etp_ir.tracer import bind
 from etp_ir.types import F32, F64, I32, TensorType
 
@@ -120,6 +121,8 @@ sample("slice", normal(5, 4), start=(1, 0), stop=(5, 3), step=(2, 1))
 sample("slice", normal(5), start=(2,), stop=(2,), step=(1,))
 sample("pad", normal(2, 3), low=(1, 0), high=(0, 2), interior=(1, 2))
 sample("pad", normal(0, 2), low=(1, 0), high=(1, 0), interior=(2, 0))
+sample("pad", normal(), low=(), high=(), interior=())
+sample("slice", normal(), start=(), stop=(), step=())
 sample("reverse", normal(2, 3, 2), axes=(0, 2))
 sample("reduce_sum", normal(2, 3, 4), axes=(0, 2))
 sample("reduce_sum", normal(3), axes=())
@@ -192,6 +195,12 @@ def nested_body() -> Any:
     )  # fmt: skip
     return b.finish([(inner[0].value, "carry"), (inner[1].value, "stack")])
 
+
+foreign.define("divmod", lambda n, m: (n // m, n % m))
+foreign.define("count", lambda n: (n + 1,))
+sample("foreign", rng.integers(-9, 9, (2, 3), dtype=np.int32), np.full((2, 3), 4, np.int32),
+       function="divmod", types=("i32[2,3]", "i32[2,3]"))  # fmt: skip
+sample("foreign", np.int32(3), function="count", types=("i32[]",))
 
 for _reverse in (False, True):
     sample(
