@@ -31,6 +31,8 @@ class Engine:
         By program, sequence length and batch size.
     seen
         The model compiled for the last data, with their length and batch size.
+    stretch
+        Steps with fixed weights when the last data were met: less than their length in training.
     """
 
     model: Module
@@ -43,6 +45,7 @@ class Engine:
     compiled: dict[Any, Compiled] = field(init=False, factory=dict)
     executables: dict[Any, Executable] = field(init=False, factory=dict)
     seen: tuple[Compiled, int, int] | None = field(init=False, default=None)
+    stretch: int = field(init=False, default=1)
 
     # -- data -------------------------------------------------------------------------------
     def batch(self, xs: Any, ys: Any, mask: Any = None) -> Batch:
@@ -65,16 +68,11 @@ class Engine:
                 raise type(error)(f"{error}\n{_read_as(batch, types)}") from error
         return self.steps[key]
 
-    def compile(self, batch: Batch) -> Compiled:
+    def compile(self, batch: Batch, stretch: int | None = None) -> Compiled:
         """Return the model compiled for the types of a batch with targets.
 
-        Raises
-        ------
-        etp.DataError
-            If there are no targets.
+        ``stretch`` is the number of steps with fixed weights; by default all of them.
         """
-        if batch.ys is None:
-            raise DataError("there are no targets: ys is None")
         step = self.trace(batch)
         target = step_type(batch.ys, self.dtype)
         key = (id(step), target)
@@ -83,6 +81,7 @@ class Engine:
             traced = with_loss(step, target, self.loss, metrics)
             self.compiled[key] = Compiled(step, traced, self.options)
         self.seen = self.compiled[key], batch.length, batch.size
+        self.stretch = min(stretch or batch.length, batch.length)
         return self.compiled[key]
 
     def last(self) -> tuple[Compiled, int, int]:

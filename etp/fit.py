@@ -167,7 +167,7 @@ def train_batch(
     xs, ys, mask = (*item, None)[:3]
     engine = learner.engine
     batch = engine.batch(xs, ys, mask)
-    compiled = engine.compile(batch)
+    compiled = engine.compile(batch, period)
     length = batch.length
     every = min(period or length, length)
     state = learner.optimizer_state

@@ -268,8 +268,8 @@ class Learner:
     @placed
     def report(self) -> Report:
         """Return the compile report, which prints as a table."""
-        compiled, length, size = self.engine.last()
-        return compiled.report(length, size, self.backend.name)
+        compiled, _, size = self.engine.last()
+        return compiled.report(self.engine.stretch, size, self.backend.name)
 
     @property
     @placed

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 
 from etp_ir.core import Program, Value
 
-from ..schedules.traces import TraceArray
 from .status import Status
 from .structure import Structure
+
+if TYPE_CHECKING:
+    from ..schedules.traces import TraceArray
+
+STYLES = {"exact": "green", "approximate": "yellow", "direct-only": "red", "unreachable": "red"}
 
 
 @frozen
@@ -88,29 +92,44 @@ class Report:
     def print(self, console: Any = None) -> None:
         """Print the table (to the terminal, or to a ``rich`` console)."""
         from rich.console import Console
-        from rich.table import Table
+        from rich.markup import escape
 
         console = console or Console()
-        console.print(
-            f"{self.rule} (window {self.window}) on {self.backend}, batch {self.batch_size}: "
-            f"schedule {self.schedule}", highlight=False,
-        )  # fmt: skip
-        console.print(f"  {self.why}", highlight=False)
-        table = Table(box=None, pad_edge=False)
-        for column in ("parameter", "shape", "status", "traces of", "trace", "reason"):
-            table.add_column(column, overflow="fold")
-        for name, p in self.parameters.items():
-            table.add_row(name, _shape(p.shape), p.status, ", ".join(p.states) or "-",
-                          _bytes(p.trace_bytes) if p.trace_bytes else "-", p.reason)  # fmt: skip
-        console.print(table, highlight=False)
-        groups = "; ".join(" ".join(g) for g in self.groups)
-        console.print(f"hidden groups: {groups}", highlight=False)
-        console.print(
-            f"one step: {_count(self.flops_per_step)}flop, "
-            f"{_bytes(self.bytes_per_step)} read and written", highlight=False,
-        )  # fmt: skip
-        for line in self.diagnostics:
-            console.print(f"note: {line}", highlight=False)
+
+        def line(name: str, text: str) -> None:
+            console.print(f"[dim]{name:<15}[/]{escape(text)}", highlight=False)
+
+        line("rule", f"{self.rule}, window {self.window}")
+        line("runs on", f"{self.backend}, batch of {self.batch_size}")
+        line("schedule", f"{self.schedule}: {self.why}")
+        line("hidden groups", "; ".join(" ".join(g) for g in self.groups))
+        line(
+            "one step",
+            f"{_count(self.flops_per_step)}flop, {_bytes(self.bytes_per_step)} moved, "
+            f"{_bytes(sum(p.trace_bytes for p in self.parameters.values()))} of traces",
+        )
+        cells = {
+            name: (name, _shape(p.shape), _bytes(p.trace_bytes) if p.trace_bytes else "no trace",
+                   f"of {', '.join(p.states)}" if p.states else "")
+            for name, p in self.parameters.items()
+        }  # fmt: skip
+        widths = [max(map(len, column)) for column in zip(*cells.values(), strict=True)]
+        kinds = dict.fromkeys((p.status, p.reason) for p in self.parameters.values())
+        for status, reason in kinds:
+            console.print(
+                f"\n[bold {STYLES.get(status, 'none')}]{status}[/]: {escape(reason)}",
+                highlight=False, soft_wrap=True,
+            )  # fmt: skip
+            for name, p in self.parameters.items():
+                if (p.status, p.reason) == (status, reason):
+                    pairs = zip(cells[name], widths, strict=True)
+                    text = "  ".join(f"{cell:<{width}}" for cell, width in pairs)
+                    console.print(
+                        f"  {text.rstrip()}", highlight=False, soft_wrap=True, markup=False
+                    )
+        told = {f"{name}: {p.status}: {p.reason}" for name, p in self.parameters.items()}
+        for text in (d for d in self.diagnostics if d not in told):
+            console.print(f"\nnote: {text}", highlight=False, soft_wrap=True, markup=False)
 
 
 def parameter_reports(
