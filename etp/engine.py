@@ -72,7 +72,14 @@ class Engine:
         """Return the model compiled for the types of a batch with targets.
 
         ``stretch`` is the number of steps with fixed weights; by default all of them.
+
+        Raises
+        ------
+        etp.DataError
+            If there are no targets.
         """
+        if batch.ys is None:
+            raise DataError("there are no targets: ys is None")
         step = self.trace(batch)
         target = step_type(batch.ys, self.dtype)
         key = (id(step), target)
