@@ -235,6 +235,21 @@ def test_broadcast_operands_of_contractions():
             same(p, q)
 
 
+def test_long_sums_of_contractions():
+    """As long as an unrolled sequence: rules do not recurse over the terms."""
+
+    def function(x, y):
+        total = ops.contract(x, y, "bi,bo->bio")
+        for k in range(600):
+            total = ops.add(total, ops.contract(ops.mul(x, 1.0 + k), y, "bi,bo->bio"))
+        return ops.reduce_sum(total, (0,))
+
+    p = program(function, x=t(5, 2), y=t(5, 3))
+    q = simplify(p)
+    assert set(specs(q)) == {"bi,bo->io"}
+    same(p, q)
+
+
 def test_a_contraction_with_another_reader_is_kept():
     def function(x, y):
         z = ops.contract(x, y, "bi,bo->bio")

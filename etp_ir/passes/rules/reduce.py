@@ -83,26 +83,41 @@ def sum_of_scaled(m: Match) -> Any:
 
 @rule("reduce_sum")
 def sum_of_terms(m: Match) -> Any:
-    """Rewrite sum(x + y) -> sum(x) + sum(y), where one of the two can absorb its sum."""
-    node = m.sole(m.args[0], "add", "sub")
-    if node is None:
+    """Rewrite sum(x + y - z) -> sum(x) + sum(y) - sum(z), where a term can absorb its sum."""
+    terms = _terms(m, m.args[0])
+    if len(terms) < 2 or not all(isinstance(x, Tracer) for _, x in terms):
         return None
-    x, y = m.inputs(node)
-    if not isinstance(x, Tracer) or not isinstance(y, Tracer):
+    if not any(_absorbs(m, x, depth=4) for _, x in terms):
         return None
-    if not _absorbs(m, x) and not _absorbs(m, y):
-        return None
-    axes = m.attrs["axes"]
-    join = ops.add if node.primitive.name == "add" else ops.sub
-    return join(ops.reduce_sum(x, axes), ops.reduce_sum(y, axes))
+    sums = [(sign, ops.reduce_sum(x, m.attrs["axes"])) for sign, x in terms]
+    sign, total = sums[0]
+    total = total if sign > 0 else ops.neg(total)
+    for sign, x in sums[1:]:
+        total = ops.add(total, x) if sign > 0 else ops.sub(total, x)
+    return total
 
 
-def _absorbs(m: Match, x: Any) -> bool:
+def _terms(m: Match, x: Any) -> list[tuple[int, Any]]:
+    """Return the signed terms of a sum that nobody else reads, first to last."""
+    found: list[tuple[int, Any]] = []
+    left = [(1, x)]
+    while left:
+        sign, x = left.pop()
+        node = m.sole(x, "add", "sub", "neg")
+        if node is None:
+            found.append((sign, x))
+            continue
+        signs = {"add": (sign, sign), "sub": (sign, -sign), "neg": (-sign,)}[node.primitive.name]
+        left.extend(reversed(list(zip(signs, m.inputs(node), strict=True))))
+    return found
+
+
+def _absorbs(m: Match, x: Any, depth: int) -> bool:
     """Whether the sum of ``x`` need not be computed from ``x`` itself."""
     if m.sole(x, "contract") or m.definition(x, "broadcast", "reduce_sum"):
         return True
-    node = m.sole(x, "add", "sub", "neg", "mul", "permute", "pad", "reshape")
-    return node is not None and any(_absorbs(m, y) for y in m.inputs(node))
+    node = m.sole(x, "mul", "permute", "pad", "reshape") if depth else None
+    return node is not None and any(_absorbs(m, y, depth - 1) for y in m.inputs(node))
 
 
 @rule("reduce_sum")
