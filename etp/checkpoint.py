@@ -51,9 +51,7 @@ def unpack(learner: Learner, state: Mapping[str, Any]) -> None:
     to = learner.backend.asarray
     stream = {n: to(np.array(x)) for n, x in state["stream"].items()}
     moments = {n: to(np.array(x)) for n, x in state["optimizer"].items()}
-    learner.__dict__.update(
-        _params=params, stream=stream, optimizer_state=moments, restored=bool(moments)
-    )
+    learner.__dict__.update(_params=params, stream=stream, optimizer_state=moments, restored=True)
 
 
 def check(state: Mapping[str, Any]) -> None:

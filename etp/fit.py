@@ -126,15 +126,16 @@ def adopt(learner: Learner, optimizer: Any) -> Any:
     if isinstance(chosen, tuple):  # a transformation of optax is a named pair of functions
         chosen = _from_optax(learner, chosen)
     chosen = optim.get(chosen)
-    params = {n: learner.backend.to_numpy(x) for n, x in learner.params.items()}
-    fresh = chosen.init(params)
+    if chosen == learner.optimizer and not learner.restored:
+        return chosen
+    fresh = chosen.init({n: learner.backend.to_numpy(x) for n, x in learner.params.items()})
     fits = _types(fresh) == _types(learner.optimizer_state)
-    if optimizer is None and learner.restored and not fits:
+    if learner.restored and learner.optimizer_state and optimizer is None and not fits:
         raise ModelError(
             "the restored state belongs to another optimiser than the default\n"
             "pass optimizer= as in the run that was saved"
         )
-    if not (fits and (learner.restored or chosen == learner.optimizer)):
+    if not (learner.restored and fits):
         learner.optimizer_state = {
             n: learner.backend.asarray(np.asarray(x)) for n, x in fresh.items()
         }

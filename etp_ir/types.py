@@ -35,6 +35,10 @@ class DType:
     def __str__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Element types are compared by identity, also after a copy or in another process.
+        return dtype_of, (self.name,)
+
     @property
     def is_float(self) -> bool:
         """Whether elements are floating-point numbers, that is, differentiable."""

@@ -43,6 +43,10 @@ def program_of(name: str, sample: Sample) -> tuple[Program, dict[str, np.ndarray
 
 @pytest.mark.parametrize(("name", "sample"), CASES)
 def test_primitive(backend, name, sample):
+    if name == "foreign" and backend.name in ("strict", "cupy stand-in", "cupy"):
+        pytest.skip("a foreign function runs where Python does")
+    if name == "foreign" and backend.name in ("strict", "cupy stand-in", "cupy"):
+        pytest.skip("a foreign function belongs to NumPy or to JAX")
     program, arrays = program_of(name, sample)
     check_program(backend, program, arrays)
 

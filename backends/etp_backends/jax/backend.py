@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -17,6 +17,7 @@ from etp_ir.passes import dce, lower
 
 from ..registry import BackendError
 from .executable import JaxExecutable
+from .foreign import TreeFunction, tree_function
 from .hoist import hoist
 from .options import compiler_options
 
@@ -58,6 +59,10 @@ class JaxBackend(Backend):
             platform=platform,
             compiler_options={**compiler_options(platform), **self.options},
         )
+
+    def tree_function(self, label: str, function: Callable[..., Any], *trees: Any) -> TreeFunction:
+        """Return a function of pytrees as one that programs can call."""
+        return tree_function(label, function, *trees)
 
     def asarray(self, array: Any) -> jax.Array:
         """Return a JAX array with the element type of the given one."""

@@ -13,6 +13,7 @@ from jax import lax
 
 from etp_ir.core import Literal, Node, Operand, Program, Value
 from etp_ir.errors import LoweringError, compose
+from etp_ir.primitives import foreign
 from etp_ir.types import DType, type_of
 
 from .contract import contract, reduce_sum
@@ -63,6 +64,7 @@ CORE: dict[str, Rule] = {
     "reduce_max": lambda x, *, axes: jnp.max(x, axis=tuple(axes)),
     "argmax": lambda x, *, axis: lax.argmax(x, axis, jnp.int32),
     "cumsum": lambda x, *, axis, reverse: lax.cumsum(x, axis, reverse=reverse),
+    "foreign": lambda *xs, function, types: foreign.call(*xs, name=function),
     "gather": lambda x, indices, *, axis: jnp.take(x, indices, axis=axis),
     "scatter_add": _scatter_add, "iota": _iota, "table": _table,
 }  # fmt: skip

@@ -1,0 +1,140 @@
+"""A learner as pure functions, for use inside the user's own JAX transformations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+
+from etp_ir.errors import NotSupportedError, ShapeError, compose
+from etp_ir.types import type_of
+
+from .compiled import Compiled
+from .engine import Engine, named
+from .place import placed
+
+if TYPE_CHECKING:
+    from .learner import Learner
+
+Arrays = dict[str, Any]
+
+
+@frozen
+class Functional:
+    """Pure functions of one learner: nothing is kept between calls, and nothing is changed.
+
+    Attributes
+    ----------
+    params
+        The parameters of the learner when this was made.
+    compiler_options
+        What the programs of the learner are compiled with; XLA takes them from the outermost
+        ``jit`` only.
+
+    Examples
+    --------
+    The gradient of a sequence, inside a function of one's own::
+
+        pure = learner.functional()
+
+        def gradient(params, xs, ys):
+            def step(carry, row):
+                carry, grads, loss, output = pure.step(params, carry, *row)
+                return carry, (grads, loss)
+
+            _, (grads, losses) = jax.lax.scan(step, pure.init(xs.shape[1]), (xs, ys))
+            return jax.tree.map(lambda g: g.mean(0), grads), losses.mean()
+
+        gradient = jax.jit(gradient, compiler_options=pure.compiler_options)
+    """
+
+    params: Arrays
+    compiler_options: dict[str, str]
+    engine: Engine
+    compiled: Compiled
+
+    @placed
+    def init(self, batch_size: int) -> Arrays:
+        """Return the carry before the first step: initial states and empty traces, by name."""
+        return self.engine.stream(self.compiled, int(batch_size))
+
+    @placed
+    def step(
+        self, params: Mapping[str, Any], carry: Arrays, x: Any, y: Any, mask: Any = None
+    ) -> tuple[Arrays, Arrays, Any, Any]:
+        """Return the carry, the gradients, the loss and the output of one step of a batch.
+
+        Parameters
+        ----------
+        params
+            By dotted path, as in ``learner.params``.
+        carry
+            What `init` or the step before returned.
+        x, y
+            Input and target (B, ...).
+        mask
+            (B,): weight of each example's loss. Gradients and loss are means over the batch.
+
+        Raises
+        ------
+        etp.ShapeError
+            If types differ from those the learner was compiled for.
+        """
+        engine, compiled = self.engine, self.compiled
+        inputs, size = self._inputs(x, y)
+        run = _online(engine, compiled, size)
+        weights = np.ones(size) if mask is None else mask
+        given: Arrays = {**compiled.loss.constants, **params, **carry}
+        given.update({n: a[None] for n, a in inputs.items()})
+        for port in run.program.inputs_of("weight"):
+            given[port.name] = (weights / size)[None].astype(engine.dtype.numpy())
+        out = run.function({p.name: given[p.name] for p in run.program.inputs})
+        moved = {
+            p.name: out[f"state({p.name})" if p.role.kind == "state" else str(p.role)]
+            for p in run.program.inputs_of("state", "trace")
+        }
+        grads = {n: out[f"grad({n})"] for n in params if f"grad({n})" in out}
+        return {**carry, **moved}, grads, out["loss"], out["output"][0]
+
+    def _inputs(self, x: Any, y: Any) -> tuple[Arrays, int]:
+        """Return input and target by name, and the batch size, if they are what was compiled."""
+        program, given = self.compiled.loss.program, named(x)
+        ports = [*program.inputs_of("input"), *program.inputs_of("target")]
+        if len(given) != len(ports) - 1:
+            raise ShapeError(f"the model takes {len(ports) - 1} inputs, got {len(given)}")
+        arrays = dict(zip((p.name for p in ports), [*given.values(), y], strict=True))
+        size = int(np.shape(y)[0]) if np.ndim(y) else 0
+        for port in ports:
+            shape = (size, *port.type.shape)
+            found = type_of(arrays[port.name])
+            if found.shape != shape or found.dtype.is_float is not port.type.dtype.is_float:
+                raise ShapeError(
+                    compose(f"{port.name} is {found}, expected {port.type.with_shape(shape)}",
+                            how="pass one step (B, ...); for data of other types, compile the "
+                                "learner for them first, with grad or example=")
+                )  # fmt: skip
+        return arrays, size
+
+
+def functional(learner: Learner) -> Functional:
+    """Return a learner's pure functions, for the types of the data it met last.
+
+    Raises
+    ------
+    NotSupportedError
+        If its backend has no functions that can be transformed.
+    """
+    if learner.backend.name != "jax":
+        raise NotSupportedError(
+            f"functional() needs backend 'jax', this learner runs on {learner.backend.name!r}\n"
+            "pass backend='jax' to etp.compile, or use learner.step"
+        )
+    compiled, _, size = learner.engine.last()
+    options = _online(learner.engine, compiled, size).compiler_options
+    return Functional(dict(learner.params), options, learner.engine, compiled)
+
+
+def _online(engine: Engine, compiled: Compiled, size: int) -> Any:
+    return engine.executable(("online", size), compiled, lambda: compiled.online(size))
