@@ -35,6 +35,8 @@ def names_used():
     """Return every name that generated source takes from the namespace."""
     found = set()
     for case in CASES:
+        if case.values[0] == "foreign":
+            continue
         text = generate(program_of(*case.values)[0], dialect=CUPY).text
         found.update(re.findall(r"\bxp\.([\w.]+)", text))
     return found

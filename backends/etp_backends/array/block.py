@@ -10,6 +10,7 @@ from attrs import frozen
 from etp_ir.core import Literal, Node, Operand, Program, Value
 from etp_ir.types import TensorType
 
+from . import kernels
 from .analysis import Analysis, analyse
 from .refs import Ref, Strides, row_major, same_layout
 from .slots import Slot
@@ -229,7 +230,7 @@ class Block:
         )
 
     def _alias(self, node: Node, index: int) -> Sequence[int]:
-        return self.gen.alias(self, node, index)
+        return kernels.alias(node, index, self.gen.dialect)
 
     def _dies_at(self, root: Value, node: Node) -> bool:
         return self.facts.last_use.get(root) == self.facts.defined[node.outputs[0]]

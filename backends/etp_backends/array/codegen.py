@@ -8,6 +8,7 @@ from typing import Literal as Choice
 from etp_ir.core import Program
 
 from .dialect import NUMPY, Dialect
+from .order import order
 from .planned import generate_planned
 from .prepare import prepare
 from .source import Source
@@ -43,7 +44,7 @@ def generate(
     program = prepare(program)
     if profile == "standard":
         return generate_standard(program)
-    return generate_planned(program, dialect, donate)
+    return generate_planned(order(program, dialect, donate), dialect, donate)
 
 
 __all__ = ["Profile", "generate"]

@@ -11,6 +11,7 @@ from etp_ir.primitives.contract import Spec, extents, parse_spec
 
 from . import gemm
 from .contraction import Classes, classify, without_lone
+from .dialect import Dialect
 from .refs import Ref
 from .terms import Term, picked, spread, summed
 
@@ -25,7 +26,7 @@ TINY = 64
 SMALL = 16
 
 
-def alias(block: Block, node: Node) -> Sequence[int]:
+def alias(node: Node, dialect: Dialect) -> Sequence[int]:
     """Return the operands the result may overwrite: those of its letters, if nothing is summed."""
     spec = parse_spec(node.attrs["spec"])
     if classify(spec).summed:

@@ -12,6 +12,7 @@ from etp_ir.errors import LoweringError
 from etp_ir.types import TensorType
 
 from . import contract, scan
+from .dialect import Dialect
 from .literals import bits_of
 from .refs import Ref, row_major
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from .block import Block
 
 Emit = Callable[["Block", Node, Ref], None]
-Alias = Callable[["Block", Node], Sequence[int]]
+Alias = Callable[[Node, Dialect], Sequence[int]]
 
 
 @frozen
@@ -31,7 +32,7 @@ class Kernel:
     """
 
     emit: Emit
-    alias: Alias = lambda block, node: ()
+    alias: Alias = lambda node, dialect: ()
 
 
 def emit(block: Block, node: Node, outs: Sequence[Ref]) -> None:
@@ -51,12 +52,12 @@ def emit(block: Block, node: Node, outs: Sequence[Ref]) -> None:
     found.emit(block, node, outs[0])
 
 
-def alias(block: Block, node: Node, k: int) -> Sequence[int]:
+def alias(node: Node, k: int, dialect: Dialect) -> Sequence[int]:
     """Return the operands in whose memory a node may write its output k."""
     if node.primitive.name == "scan":
         return scan.alias(node, k)
     found = kernel_of(node)
-    return () if found is None else found.alias(block, node)
+    return () if found is None else found.alias(node, dialect)
 
 
 def kernel_of(node: Node) -> Kernel | None:
@@ -71,7 +72,7 @@ def kernel_of(node: Node) -> Kernel | None:
 _NAMES = {"pow": "power", "bitwise_left_shift": "left_shift", "bitwise_right_shift": "right_shift"}
 
 
-def _all(block: Block, node: Node) -> Sequence[int]:
+def _all(node: Node, dialect: Dialect) -> Sequence[int]:
     return range(len(node.inputs))
 
 
@@ -168,10 +169,9 @@ def _hex(bits: int | str) -> str:
     return hex(bits) if isinstance(bits, int) else bits
 
 
-def _select_alias(block: Block, node: Node) -> Sequence[int]:
-    if block.gen.dialect.integer_select and block.number(node.inputs[0]) is None:
-        return (1,) if block.number(node.inputs[2]) is None else (1, 2)
-    return (1, 2)
+def _select_alias(node: Node, dialect: Dialect) -> Sequence[int]:
+    # On bit patterns the last operand is read again after the first write.
+    return (1,) if dialect.integer_select else (1, 2)
 
 
 # -- reductions ----------------------------------------------------------------------------

@@ -94,10 +94,6 @@ class Generator:
         return Ref(name, type, row_major(type.shape), 0, slot)
 
     # -- kernels ----------------------------------------------------------------------------
-    def alias(self, block: Block, node: Node, k: int) -> Sequence[int]:
-        """Return the operands in whose memory a node may write its output k."""
-        return kernels.alias(block, node, k)
-
     def kernel(self, block: Block, node: Node, outs: Sequence[Ref]) -> None:
         """Append the statements of a node."""
         try:
