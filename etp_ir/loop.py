@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from . import ops
@@ -76,11 +76,13 @@ class Loop:
 
     def stack(self, x: Any) -> tuple[str, int]:
         """Collect a value of every step; return the key of the stack."""
-        self._stacks.append(x.value if isinstance(x, Tracer) else x)
+        self._stacks.append(operand(self.builder, x))
         return "stack", len(self._stacks) - 1
 
-    def run(self) -> dict[tuple[str, int], Any]:
-        """Append the loop to the outer builder, and return its results by key."""
+    def run(
+        self, rewrite: Callable[[Program], Program] | None = None
+    ) -> dict[tuple[str, int], Any]:
+        """Append the loop to the outer builder, its body rewritten; return its results by key."""
         ports = [row for kind in KINDS for row in self._inputs[kind]]
         carries = [port.value for port, _ in self._inputs["carry"]]
         results: list[Any] = [(self._next[v], "carry") for v in carries]
@@ -88,9 +90,10 @@ class Loop:
         self.builder.inputs = [port for port, _ in ports]
         if not results:
             return {}
+        body = self.builder.finish(results)
         found = bind(
             get("scan"), *(wrap(self.outer, x) for _, x in ports),
-            body=self.builder.finish(results), length=self.length,
+            body=rewrite(body) if rewrite else body, length=self.length,
             consts=len(self._inputs["const"]), carries=len(carries), reverse=self.reverse,
         )  # fmt: skip
         outs: Sequence[Any] = found if isinstance(found, tuple) else (found,)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from .. import ops
 from ..builder import Builder
 from ..core import Node, Operand, Program, Value
-from ..tracer import Tracer, copy_nodes, wrap
+from ..loop import Loop, filled, kinds
+from ..tracer import copy_nodes, wrap
 from .rewrite import count_uses
 
 
@@ -59,48 +61,45 @@ def _accumulates(loop: Node, place: int) -> bool:
 
 
 def _emit(
-    builder: Builder, env: dict[Operand, Operand], loop: Node, sums: dict[int, Node]
+    builder: Builder, env: dict[Operand, Operand], node: Node, sums: Mapping[int, Node]
 ) -> None:
     """Append the loop with its carries ``sums`` summed, and record what its results became."""
-    body, consts = loop.attrs["body"], loop.attrs["consts"]
-    operands = [env.get(x, x) for x in loop.inputs]
-    for place, node in sums.items():
-        initial = wrap(builder, operands[consts + place])
-        operands[consts + place] = ops.reduce_sum(initial, node.attrs["axes"]).value
-    attrs = {**loop.attrs, "body": _body(body, consts, sums)}
-    with builder.at(loop.source):
-        outputs = builder.emit(loop.primitive, operands, attrs)
-    for i, (old, new) in enumerate(zip(loop.outputs, outputs, strict=True)):
-        env[sums[i].output if i in sums else old] = new
+    body, consts, carries = node.attrs["body"], node.attrs["consts"], node.attrs["carries"]
+    loop = Loop(builder, body.name, node.attrs["length"], node.attrs["reverse"])
+    inner: dict[Operand, Operand] = {}
+    for i, (kind, port) in enumerate(zip(kinds(body, consts, carries), body.inputs, strict=True)):
+        x, type = wrap(builder, env.get(node.inputs[i], node.inputs[i])), port.type
+        if kind == "carry" and i - consts in sums:
+            total = sums[i - consts]
+            x, type = ops.reduce_sum(x, total.attrs["axes"]), total.output.type
+        inner[port.value] = loop.add(kind, x, type, port.name).value
+    totals = {body.outputs[i].value: total for i, total in sums.items()}
+    for n in body.nodes:
+        total_of = totals.get(n.outputs[0])
+        if total_of is None:
+            copy_nodes([n], loop.builder, inner)
+        else:
+            carry = body.inputs[consts + node.outputs.index(total_of.inputs[0])].value
+            terms = [
+                wrap(loop.builder, inner[x]) if x is carry
+                else ops.reduce_sum(_spread(loop, inner.get(x, x), carry), total_of.attrs["axes"])
+                for x in n.inputs
+            ]  # fmt: skip
+            inner[n.output] = ops.add(*terms).value
+    keys = []
+    for i, out in enumerate(body.outputs):
+        value = inner.get(out.value, out.value)
+        if i < carries:
+            keys.append(loop.hand(wrap(loop.builder, inner[body.inputs[consts + i].value]), value))
+        else:
+            keys.append(loop.stack(value))
+    with builder.at(node.source):
+        done = loop.run()
+    for i, (old, key) in enumerate(zip(node.outputs, keys, strict=True)):
+        env[sums[i].output if i in sums else old] = done[key].value
 
 
-def _body(body: Program, consts: int, sums: dict[int, Node]) -> Program:
-    builder = Builder(body.name, share=True)
-    env: dict[Operand, Operand] = {}
-    for i, port in enumerate(body.inputs):
-        summed = sums.get(i - consts)
-        type = summed.output.type if summed else port.type
-        env[port.value] = builder.input(port.name, type, port.role)
-    updates = {
-        node: i for i in sums for node in body.nodes if body.outputs[i].value in node.outputs
-    }
-    for node in body.nodes:
-        if node not in updates:
-            copy_nodes([node], builder, env)
-            continue
-        place = updates[node]
-        carry = body.inputs[consts + place].value
-        axes = sums[place].attrs["axes"]
-        terms: list[Any] = []
-        for x in node.inputs:
-            term = wrap(builder, env.get(x, x))
-            if x is not carry:
-                if not isinstance(term, Tracer):
-                    term = ops.full(builder, carry.type.shape, term, carry.type.dtype)
-                term = ops.reduce_sum(term, axes)
-            terms.append(term)
-        env[node.output] = ops.add(*terms).value
-    return builder.finish([(env.get(o.value, o.value), o.role) for o in body.outputs])
-
-
-
+def _spread(loop: Loop, x: Operand, like: Value) -> Any:
+    """Return an operand as an array of the type of ``like``, also where it is a literal."""
+    term = wrap(loop.builder, x)
+    return term if isinstance(x, Value) else filled(loop.builder, term, like.type)

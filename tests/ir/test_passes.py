@@ -365,6 +365,22 @@ def test_a_loop_without_results_left_goes():
     same(p, q)
 
 
+def test_literal_results_of_a_loop_keep_their_type():
+    from etp_ir.core import Literal
+
+    def body():
+        b = Builder("body", float_dtype=F64)
+        a, x = Tracer(b, b.input("a", t(), "carry")), Tracer(b, b.input("x", t(), "slot"))
+        outs = [(Literal(0.25, F64), "carry"), (a.value, "stack"), (Literal(1.5, F64), "stack")]
+        return b.finish([*outs, (ops.sin(x).value, "stack")])
+
+    def function(a):
+        return scan(body(), 3, [a, ops.broadcast(a, (3,), ())], carries=1)
+
+    p = program(lambda a: function(a), a=t())
+    same(p, simplify(p))
+
+
 def test_a_batch_of_accumulated_gradients_is_accumulated_as_a_sum():
     def body():
         b = Builder("body")
