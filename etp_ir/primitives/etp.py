@@ -33,9 +33,9 @@ def _matmul_infer(x: Operand, w: Operand) -> TensorType:
     if w.type.rank != 2:
         raise ShapeError(f"`etp.matmul` needs a weight of two axes [in, out], got {w.type}")
     if x.type.rank < 1 or x.type.shape[-1] != w.type.shape[0]:
-        width = x.type.shape[-1] if x.type.rank else "a scalar"
+        given = f"an input of width {x.type.shape[-1]}" if x.type.rank else "a scalar input"
         raise ShapeError(
-            f"`etp.matmul` got an input of width {width} for a weight of {w.type.shape[0]} inputs: "
+            f"`etp.matmul` got {given} for a weight of {w.type.shape[0]} inputs: "
             f"{x.type} and {w.type}"
         )
     if x.type.dtype is not w.type.dtype:
