@@ -114,6 +114,12 @@ def scatter_add(x: Any, indices: Any, axis: int, extent: int) -> Any:
     return bind(get("scatter_add"), x, indices, axis=axis, extent=extent)
 
 
+def foreign(*arrays: Any, function: str, types: Sequence[str]) -> tuple[Any, ...]:
+    """Return what a function of the array library makes of arrays, see `primitives.foreign`."""
+    found = bind(get("foreign"), *arrays, function=function, types=tuple(types))
+    return found if isinstance(found, tuple) else (found,)
+
+
 def full(builder: Any, shape: Sequence[int], number: Any, dtype: Any) -> Any:
     """Return a constant array as a node of a builder."""
     from .tracer import Tracer, literal

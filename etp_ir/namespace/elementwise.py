@@ -27,7 +27,7 @@ def _unary(name: str, op: Callable[[Any], Any], *, floating: bool = False) -> Ca
         (x,) = align(name, x, floating=floating)
         return op(x)
 
-    implementation.__name__ = name
+    implementation.__name__ = implementation.__qualname__ = name
     implementation.__doc__ = f"Return `{name}` of each element."
     return function(implementation)
 
@@ -38,7 +38,7 @@ def _binary(
     def implementation(x1: Any, x2: Any, /) -> Any:
         return op(*align(name, x1, x2, floating=floating))
 
-    implementation.__name__ = name
+    implementation.__name__ = implementation.__qualname__ = name
     implementation.__doc__ = f"Return `{name}` of the two operands, element by element."
     return function(implementation)
 
@@ -183,7 +183,7 @@ def _logical(name: str, op: Callable[[Any, Any], Any]) -> Callable[[Any, Any], A
         flags = [truth(array(builder, x)) for x in (x1, x2)]
         return op(*align(name, *flags))
 
-    implementation.__name__ = name
+    implementation.__name__ = implementation.__qualname__ = name
     implementation.__doc__ = f"Return `{name}` of the truth values, element by element."
     return function(implementation)
 

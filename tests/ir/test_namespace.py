@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import array_api_strict
@@ -497,3 +498,11 @@ def test_element_types_are_understood_by_numpy() -> None:
     assert constants["c"].dtype == np.int32
     assert program.outputs[0].type.dtype is I32
     assert BOOL.dtype == np.bool_
+
+
+def test_functions_and_element_types_pickle_as_themselves() -> None:
+    """A model may keep one in an attribute, and a model pickles."""
+    found = [getattr(xp, name) for name in xp.__all__ if callable(getattr(xp, name))]
+    assert len(found) > 80
+    for item in [*found, F32, TensorType(BOOL, (2,)).dtype]:
+        assert pickle.loads(pickle.dumps(item)) is item

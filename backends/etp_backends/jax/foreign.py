@@ -11,9 +11,8 @@ import jax
 from attrs import field, frozen
 from jax import tree_util
 
-from etp_ir.primitive import get
+from etp_ir import ops
 from etp_ir.primitives import foreign
-from etp_ir.tracer import bind
 from etp_ir.types import type_of
 
 from .options import compiler_options
@@ -45,8 +44,7 @@ class TreeFunction:
     def __call__(self, *trees: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return one flat dict for each pytree it returns, for flat dicts of arrays or tracers."""
         flat = [tree[n] for names, tree in zip(self.inputs, trees, strict=True) for n in names]
-        found = bind(get("foreign"), *flat, function=self.name, types=self.types)
-        results = iter(found if isinstance(found, tuple) else (found,))
+        results = iter(ops.foreign(*flat, function=self.name, types=self.types))
         return [{n: next(results) for n in names} for names in self.outputs]
 
 
