@@ -1,5 +1,6 @@
 """Passes keep values, and remove what they say they remove."""
 
+from itertools import permutations
 from operator import itemgetter
 
 import numpy as np
@@ -116,6 +117,9 @@ IDENTITIES = {
         ["broadcast"],
     ),
     "sum of nothing": (lambda x: ops.reduce_sum(x, ()), []),
+    "sum of constant": (
+        lambda x: ops.add(ops.reduce_sum(ops.full(x.builder, (4, 3), 2.0, F64), (0,)), x), ["add"],
+    ),
     "sum of broadcast": (
         lambda x: ops.reduce_sum(ops.broadcast(x, (4, 3), (1,)), (0,)), ["mul"],
     ),
@@ -218,6 +222,18 @@ def test_contractions(case):
         assert specs(q) == left
     assert not any(v.type.rank > 2 for n in q.nodes for v in n.outputs) or "result" in case
     same(p, q)
+
+
+def test_operands_permuted_in_every_order():
+    for order in permutations(range(3)):
+        shape = tuple((2, 3, 4)[order.index(i)] for i in range(3))
+        p = program(
+            lambda x, y, order=order: ops.contract(ops.permute(x, order), y, "abc,cb->a"),
+            x=t(*shape), y=t(4, 3),
+        )  # fmt: skip
+        q = simplify(p)
+        assert names(q) == ["contract"]
+        same(p, q)
 
 
 def test_broadcast_operands_of_contractions():
@@ -401,6 +417,20 @@ def test_a_batch_of_accumulated_gradients_is_accumulated_as_a_sum():
 
 
 # -- the others ----------------------------------------------------------------------------
+def test_a_carry_with_another_reader_is_not_summed_inside():
+    def body():
+        b = Builder("body")
+        g = Tracer(b, b.input("g", t(3), "carry"))
+        x = Tracer(b, b.input("x", t(3), "slot"))
+        return b.finish([(ops.add(g, ops.sin(ops.mul(g, x))).value, "carry")])
+
+    p = program(
+        lambda g, x: ops.reduce_sum(scan(body(), 4, [g, x], carries=1)[0], (0,)),
+        g=t(3), x=t(4, 3),
+    )  # fmt: skip
+    same(p, simplify(p))
+
+
 def test_cse_shares_equal_nodes_also_inside_loops():
     def body():
         b = Builder("body")
