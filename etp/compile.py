@@ -15,7 +15,7 @@ from .learner import Learner
 from .model import Module
 from .place import placed
 from .schedules.planner import parse_schedule
-from .sequences import DataError
+from .sequences import DataError, as_count
 
 
 @placed
@@ -71,10 +71,8 @@ def compile(
     chosen = rules.resolve(rule)
     if window is None:
         window = chosen.default_window
-    if isinstance(window, bool) or not isinstance(window, int) or window < 0:
-        raise NotSupportedError(f"window {window!r} is not a number of steps >= 0")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise NotSupportedError(f"batch_size {batch_size!r} is not a number of examples >= 1")
+    window = as_count(window, "window", least=0)
+    batch_size = as_count(batch_size, "batch_size")
     kind, _ = parse_schedule(schedule)
     if kind == "chunk" and not isinstance(chosen, rules.TraceRule) and chosen.name != "bptt":
         raise NotSupportedError(f"{chosen.name} admits schedule 'step' only")

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import define, field
 
-from etp_ir.errors import ETPError, ModelError, NotSupportedError, nearest
+from etp_ir.errors import ModelError, NotSupportedError, nearest
 from etp_ir.types import TensorType, type_of
 
 from . import optim
-from .sequences import DataError, loss_weights
+from .sequences import DataError, as_count, loss_weights
 
 if TYPE_CHECKING:
     from .learner import Learner
@@ -60,8 +60,7 @@ def fit(
             f"batches must be an iterable of (xs, ys), got {type(batches).__name__}\n"
             "pass a list of batches, a DataLoader or a generator"
         )
-    if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1:
-        raise DataError(f"epochs {epochs!r} is not a number >= 1")
+    epochs = as_count(epochs, "epochs")
     if epochs > 1 and isinstance(batches, Iterator):
         raise DataError(
             f"batches is an iterator and can be read once, but epochs={epochs}\n"
@@ -102,16 +101,14 @@ def parse_update(update: str | int) -> int | None:
     etp.ETPError
         If it is neither ``"step"``, ``"sequence"`` nor a positive number of steps.
     """
-    if update == "step":
-        return 1
-    if update == "sequence":
-        return None
-    if isinstance(update, int) and not isinstance(update, bool) and update >= 1:
-        return update
-    hint = nearest(update, ["step", "sequence"]) if isinstance(update, str) else ""
-    raise ETPError(
-        f"update {update!r} is neither 'step', 'sequence' nor a number of steps >= 1{hint}"
-    )
+    if not isinstance(update, str):
+        return as_count(update, "update")
+    if update not in ("step", "sequence"):
+        hint = nearest(update, ["step", "sequence"])
+        raise NotSupportedError(
+            f"update {update!r} is neither 'step', 'sequence' nor a number of steps{hint}"
+        )
+    return 1 if update == "step" else None
 
 
 def adopt(learner: Learner, optimizer: Any) -> Any:

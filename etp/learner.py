@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from etp_ir.backend import Backend
-from etp_ir.errors import ModelError, NotSupportedError, ShapeError, nearest
+from etp_ir.errors import ModelError, ShapeError, nearest
 from etp_ir.types import DType, dtype_of
 
 from . import losses
@@ -20,7 +20,7 @@ from .engine import Engine, named
 from .fit import History, apply_optimizer, fit
 from .model import Module, collect
 from .place import placed
-from .sequences import as_array, check_batch, loss_weights
+from .sequences import as_array, as_count, check_batch, loss_weights
 
 
 class Learner:
@@ -289,8 +289,7 @@ class Learner:
         length
             Sequence length that reports and dumps speak of.
         """
-        if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-            raise NotSupportedError(f"length {length!r} is not a number of steps >= 1")
+        length = as_count(length, "length")
 
         def spread(a: Any, what: str) -> Any:
             array = np.asarray(as_array(a, what))

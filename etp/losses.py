@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,6 +11,8 @@ from attrs import field, frozen
 from etp_ir import namespace as xp
 from etp_ir.errors import ModelError, ShapeError, compose, nearest
 from etp_ir.types import type_of
+
+from .place import place_of
 
 Function = Callable[[Any, Any], Any]
 
@@ -50,6 +53,7 @@ def get(loss: str | Loss | Function) -> Loss:
     if isinstance(loss, Loss):
         return loss
     if callable(loss):
+        _check_arguments(loss)
         known = next((entry for entry in LOSSES.values() if entry.function is loss), None)
         name = getattr(loss, "__name__", type(loss).__name__)
         return known or Loss(name, loss, dict(getattr(loss, "metrics", {})))
@@ -60,6 +64,18 @@ def get(loss: str | Loss | Function) -> Loss:
                     how="give a name, or a function (output, target) -> scalar")
         )  # fmt: skip
     return found
+
+
+def _check_arguments(loss: Function) -> None:
+    try:
+        inspect.signature(loss).bind(None, None)
+    except TypeError:
+        raise ModelError(
+            compose(f"the loss {loss!r} does not take two arguments", where=place_of(loss),
+                    how="give a function (output, target) -> scalar")
+        ) from None  # fmt: skip
+    except ValueError:
+        pass  # written in C, without a signature
 
 
 def available() -> list[str]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 import numpy as np
 from attrs import frozen
 
-from etp_ir.errors import ETPError, ShapeError, compose
+from etp_ir.errors import ETPError, NotSupportedError, ShapeError, compose
 from etp_ir.types import DType, TensorType, type_of
 
 Array = np.ndarray[Any, Any]
@@ -52,6 +53,11 @@ def as_array(data: Any, what: str) -> Any:
         data = data.numpy()
     if data is None:
         raise DataError(f"{what} is None; expected an array")
+    if isinstance(data, np.ma.MaskedArray):
+        raise DataError(
+            f"{what} is a masked array\n"
+            "fill it with finite numbers, and pass mask= for the steps that count"
+        )
     if hasattr(data, "shape") and hasattr(data, "dtype"):
         array = data
     else:
@@ -74,8 +80,27 @@ def _narrow(array: Array, what: str) -> Array:
     """Return labels and indices as 32-bit integers, so that their width makes no difference."""
     limits = np.iinfo(np.int32)
     if array.size and not limits.min <= array.min() <= array.max() <= limits.max:
-        raise DataError(f"{what} holds integers beyond 32 bits; pass them as floating-point numbers")
+        raise DataError(
+            f"{what} holds integers beyond 32 bits; pass them as floating-point numbers"
+        )
     return array.astype(np.int32)
+
+
+def as_count(n: Any, what: str, least: int = 1) -> int:
+    """Return a whole number that counts something.
+
+    Raises
+    ------
+    NotSupportedError
+        If it is none, or too small, or larger than any array can be.
+    """
+    try:
+        found = -1 if isinstance(n, (bool, np.bool_)) else index(n)
+    except TypeError:
+        found = -1
+    if not least <= found < 2**31:
+        raise NotSupportedError(f"{what} {n!r} is not a whole number of at least {least}")
+    return found
 
 
 def check_finite(array: Any, what: str, axes: tuple[str, ...]) -> None:
@@ -200,10 +225,10 @@ def loss_weights(mask: Array, reduction: str, period: int | None = None) -> Arra
     DataError
         If the reduction is unknown.
     """
+    if not isinstance(reduction, str) or reduction not in ("mean", "sum"):
+        raise DataError(f"reduction {reduction!r} is neither 'mean' nor 'sum'")
     if reduction == "sum":
         return mask
-    if reduction != "mean":
-        raise DataError(f"reduction {reduction!r} is neither 'mean' nor 'sum'")
     length, size = mask.shape
     weights = np.empty_like(mask)
     width = min(period or length, length)

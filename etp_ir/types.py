@@ -89,7 +89,7 @@ def dtype_of(spec: Any) -> DType:
         return DTYPES[spec]
     try:
         name = np.dtype(spec).name
-    except TypeError:
+    except (TypeError, ValueError):
         name = str(spec).rsplit(".", 1)[-1].strip("'<>")
     found = _BY_ARRAY_NAME.get(name) or _WIDENED.get(name)
     if found is None:

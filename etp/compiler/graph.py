@@ -6,6 +6,7 @@ from attrs import frozen
 
 from etp_ir.errors import ModelError, nearest
 
+from ..place import placed
 from .status import Status
 from .structure import HiddenGroup, HiddenParamOpRelation, Structure
 
@@ -27,6 +28,7 @@ class ETraceGraph:
         """Weight products that reach a hidden group."""
         return self.structure.relations
 
+    @placed
     def explain(self, path: str) -> str:
         """Return where a parameter enters, what it reaches, and what its gradient is.
 
@@ -35,8 +37,8 @@ class ETraceGraph:
         etp.ModelError
             If there is no such parameter.
         """
-        if path not in self.statuses:
-            raise ModelError(f"no parameter {path!r}{nearest(path, list(self.statuses))}")
+        if not isinstance(path, str) or path not in self.statuses:
+            raise ModelError(f"no parameter {path!r}{nearest(str(path), list(self.statuses))}")
         status = self.statuses[path]
         lines = [f"{path}: {status.status}", f"  because {status.reason}"]
         for node, weight in self.structure.weights.items():
