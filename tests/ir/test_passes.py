@@ -126,6 +126,15 @@ IDENTITIES = {
     "broadcast twice": (
         lambda x: ops.broadcast(ops.broadcast(x, (3, 2), (0,)), (4, 3, 2), (1, 2)), ["broadcast"],
     ),
+    "element-wise between reshapes": (
+        lambda x: ops.reshape(ops.div(ops.reshape(ops.sin(x), (3, 1)),
+                                      ops.exp(ops.reshape(x, (3, 1)))), (3,)),
+        ["sin", "exp", "div"],
+    ),
+    "element-wise before permute": (
+        lambda x: ops.tanh(ops.permute(ops.broadcast(x, (2, 3), (1,)), (1, 0))),
+        ["tanh", "broadcast", "permute"],
+    ),
     "element-wise before broadcast": (
         lambda x: ops.add(ops.tanh(ops.broadcast(x, (4, 3), (1,))),
                           ops.broadcast(x, (4, 3), (1,))),

@@ -16,7 +16,7 @@ from etp_ir.verify import verify
 from tests.ir.generate import arguments, drawn, programs
 
 FEW = settings(
-    max_examples=60, deadline=None,
+    max_examples=40, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )  # fmt: skip
 EPS = 1e-6

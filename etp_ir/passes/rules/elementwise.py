@@ -9,7 +9,7 @@ import numpy as np
 
 from ... import ops
 from ...core import Literal
-from ...tracer import Tracer, literal
+from ...tracer import Tracer, bind, literal
 from ..rewrite import Match, rule
 
 
@@ -42,19 +42,24 @@ def _emit(m: Match, operands: list[Any]) -> Any:
 
 
 @rule("elementwise")
-def sink_broadcast(m: Match) -> Any:
-    """Rewrite f(broadcast x, broadcast y) -> broadcast f(x, y), where both are spread alike."""
-    nodes = [m.definition(x, "broadcast") for x in m.args if isinstance(x, Tracer)]
+def sink(m: Match) -> Any:
+    """Rewrite f(g x, g y) -> g f(x, y), where g moves all operands alike.
+
+    A broadcast then repeats less work, and two reshapes around a function meet and vanish.
+    """
+    arrays = [x for x in m.args if isinstance(x, Tracer)]
+    nodes = [m.definition(x, "broadcast", "reshape") or m.sole(x, "permute") for x in arrays]
     first = nodes[0] if nodes else None
-    if first is None or any(n is None or n.attrs != first.attrs for n in nodes):
+    if first is None or isinstance(first.inputs[0], Literal):
         return None
-    if isinstance(first.inputs[0], Literal):
-        return None
-    small = [
-        x if isinstance(x, Literal) else m.builder.definition(t).inputs[0]  # type: ignore[union-attr]
-        for x, t in zip(m.operands, m.args, strict=True)
-    ]
-    return ops.broadcast(_emit(m, small), **first.attrs)
+    for node in nodes:
+        if node is None or node.primitive is not first.primitive or node.attrs != first.attrs:
+            return None
+        if node.inputs[0].type.shape != first.inputs[0].type.shape:
+            return None
+    sources = iter(node.inputs[0] for node in nodes if node is not None)
+    moved = _emit(m, [x if isinstance(x, Literal) else next(sources) for x in m.operands])
+    return bind(first.primitive, moved, **first.attrs)
 
 
 @rule("add")
