@@ -11,7 +11,9 @@ _HERE = os.path.dirname(os.path.abspath(__file__))
 _ROOT = os.path.dirname(_HERE)
 _INTERNAL = tuple(os.path.join(_ROOT, name) + os.sep for name in ("etp", "etp_ir"))
 # Cells shipped with the library are model code: pointing into them is right, but the line
-# that called them is what a user can change, so the walk goes on to the user's frame.
+# that called them is what a user can change, so the walk goes on to the user's frame. The models
+# of the command line are written as a user writes them.
+_USER = os.path.join(_ROOT, "etp", "cli") + os.sep
 
 
 @frozen
@@ -32,7 +34,8 @@ def user_source() -> Source | None:
     while frame is not None:
         code = frame.f_code
         path = code.co_filename
-        if not path.startswith(_INTERNAL) and not path.startswith("<attrs"):
+        internal = path.startswith((*_INTERNAL, "<attrs")) and not path.startswith(_USER)
+        if not internal:
             return Source(path, frame.f_lineno, code.co_qualname)
         if frame.f_back is None:
             return None

@@ -226,7 +226,7 @@ class _Roll:
         program = self.program
         body = Builder("backward" if reverse else "forward", share=True)
         held = {program.input(n).value: n for n in carried}
-        made = {v for node in nodes for v in node.outputs}
+        made = dict.fromkeys(v for node in nodes for v in node.outputs)
         returned = [program.output(key).value for key in carried.values()]
         used = [x for node in nodes for x in node.inputs] + returned
         outer = [

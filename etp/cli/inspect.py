@@ -1,0 +1,108 @@
+"""`etp report` and `etp dump`: what a model compiles to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from attrs import fields
+from rich.console import Console
+from rich.highlighter import RegexHighlighter
+from rich.text import Text
+from rich.theme import Theme
+
+from etp_ir.errors import ETPError, nearest
+
+from ..learner import Learner
+from . import options
+from .app import app
+
+
+class Programs(RegexHighlighter):
+    """Colours for the text of programs."""
+
+    base_style = "ir."
+    highlights = [
+        r"(?P<value>%[\w.]+)",
+        r"(?P<name>@[\w.]+)",
+        r"(?P<type>\b(?:f16|f32|f64|bf16|i32|i64|u32|bool)\[[\d,]*\])",
+        r"= (?P<primitive>[\w.]+)",
+        r"\b(?P<word>program|return)\b",
+        r"(?P<attrs>\{[^{}]*\})",
+        r"(?P<comment>//.*)",
+    ]
+
+
+THEME = Theme({
+    "ir.value": "cyan", "ir.name": "bold", "ir.type": "green", "ir.primitive": "bold",
+    "ir.word": "magenta", "ir.attrs": "dim", "ir.comment": "dim italic",
+})  # fmt: skip
+
+
+@app.command()
+def report(
+    model: options.Model = "gru",
+    rule: options.Rule = "d_rtrl",
+    task: options.Task = "digits",
+    backend: options.Backend = "auto",
+    update: options.Update = "step",
+    hidden: options.Hidden = None,
+    batch_size: options.BatchSize = 32,
+    window: options.Window = None,
+    schedule: options.Schedule = "auto",
+    by: options.By = "row",
+) -> None:
+    """Print what each parameter's gradient is, and what traces cost."""
+    learner = _learner(
+        task, by,
+        model=model, rule=rule, backend=backend, update=update, hidden=hidden,
+        batch_size=batch_size, window=window, schedule=schedule,
+    )  # fmt: skip
+    learner.report().print(Console(highlight=False))
+
+
+@app.command()
+def dump(
+    stage: Annotated[
+        str, typer.Option(help="traced, compiled, batched or scheduled.")
+    ] = "compiled",
+    model: options.Model = "gru",
+    rule: options.Rule = "d_rtrl",
+    task: options.Task = "digits",
+    update: options.Update = "sequence",
+    hidden: options.Hidden = None,
+    batch_size: options.BatchSize = 32,
+    window: options.Window = None,
+    schedule: options.Schedule = "auto",
+    by: options.By = "row",
+    out: Annotated[Path | None, typer.Option(help="File to write to.")] = None,
+) -> None:
+    """Print the program of a stage, in the text that etp_ir reads back."""
+    from ..compiled import Stages
+    from ..runs import RunError
+
+    stages = [field.name for field in fields(Stages)]
+    if stage.lower() not in stages:
+        raise ETPError(f"no stage {stage!r}{nearest(stage, stages)}")
+    learner = _learner(
+        task, by,
+        model=model, rule=rule, backend="numpy", update=update, hidden=hidden,
+        batch_size=batch_size, window=window, schedule=schedule,
+    )  # fmt: skip
+    text = str(getattr(learner.program, stage.lower()))
+    if out is None:
+        Console(theme=THEME).print(Programs()(Text(text)), soft_wrap=True, end="")
+        return
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write to {out}: {error.strerror}") from error
+
+
+def _learner(task: str, by: str, **asked: Any) -> Learner:
+    from .. import tasks
+    from .settings import open_session, settle
+
+    loaded = tasks.load(task, by)
+    return open_session(settle(loaded, {"clip": 1.0, "seed": 0, **asked}), loaded).learner

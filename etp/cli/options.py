@@ -1,0 +1,26 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Task = Annotated[str, typer.Argument(help="The data: digits.", show_default=True)]
+Model = Annotated[str, typer.Option(help="gru, lstm, rnn, lif or alif.")]
+Rule = Annotated[str, typer.Option(help="Learning rule; `etp rules` lists them.")]
+Backend = Annotated[str, typer.Option(help="auto, or a name that `etp backends` lists.")]
+Update = Annotated[
+    str, typer.Option(help="When weights change: every step, every K steps, or per sequence.",
+                      metavar="step|K|sequence"),
+]  # fmt: skip
+By = Annotated[str, typer.Option(help="How images are read: row (8 steps) or pixel (64).")]
+Hidden = Annotated[int | None, typer.Option(min=1, help="Hidden units. \\[default: the model's]")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Examples per batch.")]
+Window = Annotated[
+    int | None, typer.Option(min=0, help="Steps differentiated exactly. \\[default: the rule's]")
+]
+Schedule = Annotated[
+    str, typer.Option(help="How the same numbers are computed: auto, step, chunk or 'chunk(K)'.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of the first weights and the order of the data.")]

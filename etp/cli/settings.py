@@ -1,0 +1,102 @@
+"""From what the command line was asked to a configuration, and from that to a learner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+import etp
+
+from .. import optim, tasks
+from ..fit import parse_update
+from ..learner import Learner
+from ..rules import resolve
+from ..runs import Config
+from ..schedules.planner import parse_schedule
+from .models import recipe
+
+
+def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
+    """Return the configuration for what was asked, None standing for the model's own settings.
+
+    Raises
+    ------
+    etp.ETPError
+        If a name is unknown or a number is out of range.
+    """
+    own = recipe(asked["model"])
+    rule = resolve(asked["rule"])
+    parse_schedule(asked["schedule"])
+    update = as_update(asked["update"])
+    backend = etp.backends.get(asked["backend"])
+    given = {name: value for name, value in asked.items() if value is not None}
+    full = rule.follows == "all" and rule.name != "bptt"
+    config = Config(**{
+        "hidden": own.hidden_full if full else own.hidden,
+        "lr": own.lr,
+        "weight_decay": own.weight_decay,
+        "epochs": own.epochs,
+        "window": rule.default_window,
+        "loss_steps": max(1, round(task.length * own.loss_share)),
+        **given,
+        "model": asked["model"].lower(), "rule": rule.name, "update": update,
+        "backend": backend.name, "task": task.name, "by": task.by,
+    })  # fmt: skip
+    task.mask(config.loss_steps)
+    return config
+
+
+def as_update(text: str) -> str | int:
+    """Return ``step``, ``sequence``, or a number of steps.
+
+    Raises
+    ------
+    etp.ETPError
+        If it is none of these.
+    """
+    update = int(text) if text.isdecimal() else text.lower()
+    parse_update(update)
+    return update
+
+
+@frozen(eq=False)
+class Session:
+    """A learner ready to be trained, with its data."""
+
+    config: Config
+    task: tasks.Task
+    learner: Learner
+    optimizer: optim.Optimizer
+
+    @property
+    def mask(self) -> np.ndarray[Any, Any]:
+        """Steps that carry the loss."""
+        return self.task.mask(self.config.loss_steps)
+
+    def batches(self, epoch: int, start: int = 0) -> tasks.Batches:
+        """Return the batches of an epoch."""
+        c = self.config
+        return tasks.Batches(self.task.train, self.mask, c.batch_size, c.seed, epoch, start)
+
+
+def open_session(config: Config, task: tasks.Task) -> Session:
+    """Return the learner of a configuration, compiled for its task.
+
+    The report speaks of the steps between two updates: those have fixed weights.
+    """
+    own = recipe(config.model)
+    model = own.build(task.n_in, config.hidden, task.n_out, task.length, config.seed)
+    period = parse_update(config.update) or task.length
+    learner = etp.compile(
+        model, rule=config.rule, backend=config.backend, batch_size=config.batch_size,
+        window=config.window, schedule=config.schedule,
+        example=(task.train.xs[0, 0], task.train.ys[0]), length=min(period, task.length),
+    )  # fmt: skip
+    per_epoch = len(task.train) // config.batch_size * -(-task.length // period)
+    rate = optim.inverse_root(config.lr, max(1, per_epoch))
+    optimizer = optim.adamw(rate, config.weight_decay, clip_norm=config.clip)
+    session = Session(config, task, learner, optimizer)
+    session.batches(0)
+    return session
