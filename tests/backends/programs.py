@@ -4,7 +4,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from etp_ir import Builder, Program, Tracer, ops
+from etp_ir import Builder, Program, Role, Tracer, ops
 from etp_ir.primitive import get
 from etp_ir.tracer import bind
 from etp_ir.types import F32, I32, TensorType
@@ -174,7 +174,7 @@ def programs(draw: Any, depth: int = 2) -> Program:
         grower.input(name, letters, "input")
     grower.grow(draw(st.integers(1, 10)))
     chosen = [grower.pick() for _ in range(draw(st.integers(1, 4)))]
-    outs = [(x.value, f"output({i})") for i, (x, _) in enumerate(chosen)]
-    outs.append((grower.result("ab").value, "state(h)"))
-    outs.append((grower.result("abc").value, "trace(e)"))
+    outs = [(x.value, Role("output", (str(i),))) for i, (x, _) in enumerate(chosen)]
+    outs.append((grower.result("ab").value, Role("state", ("h",))))
+    outs.append((grower.result("abc").value, Role("trace", ("e",))))
     return builder.finish(outs)

@@ -1,6 +1,6 @@
 """Programs with a time axis that several tests share."""
 
-from etp_ir import Builder, Program, Tracer, ops
+from etp_ir import Builder, Program, Role, Tracer, ops
 from etp_ir.primitive import get
 from etp_ir.tracer import bind
 from etp_ir.types import F32, DType, TensorType
@@ -52,5 +52,8 @@ def leaky_program(
     )  # fmt: skip
     h, e, g, losses, outputs = results
     loss = ops.mul(ops.reduce_sum(losses, (0,)), 0.5)
-    return b.finish([(loss.value, "loss"), (g.value, "grad(cell.w)"), (outputs.value, "output(0)"),
-                     (h.value, "state(h)"), (e.value, "trace(e)")])  # fmt: skip
+    return b.finish([
+        (loss.value, "loss"), (g.value, Role("grad", ("cell.w",))),
+        (outputs.value, Role("output", ("0",))), (h.value, Role("state", ("h",))),
+        (e.value, Role("trace", ("e",))),
+    ])  # fmt: skip

@@ -19,7 +19,7 @@ from etp_backends.array.refs import reshaped_strides, row_major
 from etp_backends.array.slots import Slots
 from etp_backends.array.standard import RULES
 from etp_backends.array.views import RULES as VIEWS
-from etp_ir import Builder, LoweringError, Tracer, ops, trace
+from etp_ir import Builder, LoweringError, Role, Tracer, ops, trace
 from etp_ir.core import Node
 from etp_ir.primitive import REGISTRY, Primitive, get
 from etp_ir.tracer import bind
@@ -259,7 +259,7 @@ def stranger():
     b = Builder("p")
     x = b.input("x", TensorType(F32, (4, 2)), "input")
     y = b.emit(primitive, [x], {})[0]
-    return b.finish([(y, "output(0)")])
+    return b.finish([(y, Role("output", ("0",)))])
 
 
 def test_a_primitive_without_a_kernel_runs_by_its_reference_on_numpy():

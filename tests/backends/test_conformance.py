@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from etp_ir import Builder, Program, ops, trace
+from etp_ir import Builder, Program, Role, ops, trace
 from etp_ir.primitive import get
 from etp_ir.tracer import literal
 from etp_ir.types import BOOL, F32, F64, TensorType, type_of
@@ -38,7 +38,7 @@ def program_of(name: str, sample: Sample) -> tuple[Program, dict[str, np.ndarray
             named[key] = np.asarray(x)
             operands.append(builder.input(key, type_of(np.asarray(x)), "input"))
     outs = builder.emit(get(name), operands, sample.attrs)
-    return builder.finish([(v, f"output({i})") for i, v in enumerate(outs)]), named
+    return builder.finish([(v, Role("output", (str(i),))) for i, v in enumerate(outs)]), named
 
 
 @pytest.mark.parametrize(("name", "sample"), CASES)

@@ -13,6 +13,7 @@ from .planned import generate_planned
 from .prepare import prepare
 from .source import Source
 from .standard import generate_standard
+from .tile import tile
 
 Profile = Choice["standard", "numpy_like"]
 
@@ -44,6 +45,8 @@ def generate(
     program = prepare(program)
     if profile == "standard":
         return generate_standard(program)
+    if dialect.tile:
+        program = tile(program)
     return generate_planned(order(program, dialect, donate), dialect, donate)
 
 

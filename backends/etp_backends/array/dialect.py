@@ -22,6 +22,8 @@ class Dialect:
     integer_select
         Whether selection by multiplying bit patterns beats ``where``, whose branches a CPU
         mispredicts.
+    tile
+        Whether large arrays are worked on in blocks that fit into the cache.
     host
         Whether arrays live where Python does, so that reference semantics can stand in for a
         primitive without a kernel.
@@ -31,8 +33,9 @@ class Dialect:
     reduce: bool
     einsum: bool
     integer_select: bool
+    tile: bool
     host: bool
 
 
-NUMPY = Dialect("numpy", reduce=True, einsum=True, integer_select=True, host=True)
-CUPY = Dialect("cupy", reduce=False, einsum=False, integer_select=False, host=False)
+NUMPY = Dialect("numpy", reduce=True, einsum=True, integer_select=True, tile=True, host=True)
+CUPY = Dialect("cupy", reduce=False, einsum=False, integer_select=False, tile=False, host=False)

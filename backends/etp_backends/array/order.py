@@ -59,7 +59,7 @@ def _sorted(
         if not any(last in _ancestors(before, i) for i in others):
             before[last] |= others
     wanted = sorted({place[x] for x in results if isinstance(x, Value) and x in place})
-    return [nodes[i] for i in _on_demand(before, wanted)]
+    return [nodes[i] for i in on_demand(before, wanted)]
 
 
 def _readers(nodes: Sequence[Node]) -> dict[Value, list[int]]:
@@ -119,7 +119,7 @@ def _ancestors(before: Sequence[Collection[int]], i: int) -> set[int]:
     return seen
 
 
-def _on_demand(before: Sequence[Collection[int]], wanted: Sequence[int]) -> list[int]:
+def on_demand(before: Sequence[Collection[int]], wanted: Sequence[int]) -> list[int]:
     """Return the positions so that each follows those before it, and none comes early.
 
     What only one node needs stands right in front of it, so that few values are alive at once.
