@@ -97,7 +97,7 @@ class Report:
         console = console or Console()
 
         def line(name: str, text: str) -> None:
-            console.print(f"[dim]{name:<15}[/]{escape(text)}", highlight=False)
+            console.print(f"[dim]{name:<15}[/]{escape(text)}", highlight=False, soft_wrap=True)
 
         line("rule", f"{self.rule}, window {self.window}")
         line("runs on", f"{self.backend}, batch of {self.batch_size}")

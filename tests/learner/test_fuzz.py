@@ -28,7 +28,8 @@ JUNK: dict[str, Any] = {
     "ints": np.ones((LENGTH, BATCH, N_IN), int), "big": np.full((LENGTH, BATCH, N_IN), 2**40),
     "unsigned": np.ones((LENGTH, BATCH, N_IN), "u8"), "half": np.ones((LENGTH, BATCH, N_IN), "f2"),
     "longdouble": np.ones((LENGTH, BATCH, N_IN), "g"), "masked": np.ma.masked_all((7, 3, 2)),
-    "nan": np.full((LENGTH, BATCH, N_IN), np.nan), "other": np.ones((4, 5, N_IN)), "module": build("leaky"),
+    "nan": np.full((LENGTH, BATCH, N_IN), np.nan), "other": np.ones((4, 5, N_IN)),
+    "module": build("leaky"),
     "negative": -1, "huge": 10**30, "class": etp.nn.GRUCell, "generator": (i for i in range(2)),
     "mixed": (X, None), "pairs": {"a": X, "b": Y}, "true": True, "slice": slice(3),
 }  # fmt: skip
