@@ -234,9 +234,11 @@ HANDED_ON = ("state", "param")
 def check_references(program: Program) -> Iterator[Fault]:
     """Check that outputs belong to something: ``state(h)`` needs ``%h``, ``grad(w)`` needs ``w``.
 
-    A gradient may also be that of a name which a trace or a signal among the inputs refers to.
+    A gradient may also be that of a named value, such as a weight computed from parameters, or
+    of a name which a trace or a signal among the inputs refers to.
     """
     known = dict.fromkeys([*program.input_names, *(n for p in program.inputs for n in p.role.of)])
+    known.update(dict.fromkeys(v.hint for node in program.nodes for v in node.outputs if v.hint))
     for port in program.outputs:
         kind = port.role.kind
         if kind not in (*HANDED_ON, "grad"):

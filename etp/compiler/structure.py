@@ -265,5 +265,7 @@ def _weights(program: Program, dependence: Dependence) -> dict[Node, Weight]:
                 name = f"{base}.{k}"
             taken.add(name)
             named[value] = name
+            if not value.hint:  # the program shows what its gradients refer to
+                object.__setattr__(value, "hint", name)
         found[node] = Weight(named[value], value, inside)
     return found

@@ -180,6 +180,18 @@ def test_names_of_inputs_are_different() -> None:
     assert refused(shared).startswith("%y has the value of another input")
 
 
+def test_a_gradient_may_be_of_a_weight_made_of_parameters() -> None:
+    text = """
+    program @step(%x: f32[3] input, %w: f32[3] param) -> (f32[3] grad(w.expr)) {
+      %w.expr = abs %w : f32[3]
+      %0 = mul %x, %w.expr : f32[3]
+      return %0
+    }
+    """
+    verify(parse(text))
+    assert "`grad(w.expr)` refers to" in refused(text.replace("%w.expr", "%1"))
+
+
 def test_a_gradient_may_be_of_what_a_trace_refers_to() -> None:
     text = """program @f(%e: f32[3] trace(w.masked, h), %s: f32[] signal(h)) -> (f32[3] grad(W)) {
       %g = contract %s, %e {spec = ",i->i"} : f32[3]
