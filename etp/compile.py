@@ -77,9 +77,16 @@ def compile(
     if kind == "chunk" and not isinstance(chosen, rules.TraceRule) and chosen.name != "bptt":
         raise NotSupportedError(f"{chosen.name} admits schedule 'step' only")
     stored = None if trace_dtype is None else _float(trace_dtype, "trace_dtype")
+    runner = backends.get(backend)
+    for kind_of in (dtype, trace_dtype):
+        if kind_of is not None and dtype_of(kind_of).name in runner.lacks:
+            raise NotSupportedError(
+                f"backend {runner.name!r} has no {dtype_of(kind_of).array_name}\n"
+                "choose 'float16', or backend 'jax'"
+            )
     options = Options(chosen, window, schedule, stored)
     learner = Learner(
-        model, options=options, loss=loss, backend=backends.get(backend), batch_size=batch_size,
+        model, options=options, loss=loss, backend=runner, batch_size=batch_size,
         dtype=_float(dtype, "dtype"), check=check,
     )  # fmt: skip
     if example is not None:

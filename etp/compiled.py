@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from attrs import define, field, frozen
 
 from etp_ir.core import Program
+from etp_ir.errors import NotSupportedError
 from etp_ir.passes import dce, lower
 from etp_ir.passes.simplify import simplify
 from etp_ir.transforms.batch import batch_program
@@ -88,13 +87,20 @@ class Compiled:
         self.forms = Forms(self.steps)
 
     @property
-    def _offline(self) -> bool:
+    def offline(self) -> bool:
+        """Whether the rule keeps nothing between steps, and needs whole sequences."""
         return not self.steps.traces and self.options.rule.name == "bptt"
 
-    @cached_property
-    def statuses(self) -> dict[str, Status]:
-        """Status of every parameter's gradient."""
-        return statuses(self.structure, self.options.rule, self.options.window)
+    def statuses(self, stretch: int, length: int) -> dict[str, Status]:
+        """Return the status of every parameter's gradient.
+
+        Parameters
+        ----------
+        stretch, length
+            Steps between two updates, and in a sequence.
+        """
+        truncated = stretch if self.offline and stretch < length else None
+        return statuses(self.structure, self.options.rule, self.options.window, truncated)
 
     def sequences(self, batch: int) -> Sequences:
         """Return the builder of sequence programs for a batch size."""
@@ -142,29 +148,36 @@ class Compiled:
         ).program()
 
     def online(self, batch: int) -> Program:
-        """Return the program of one streamed step: gradients of parameters, states, traces."""
-        sequences = self.sequences(batch)
-        return gradient_program(
-            sequences, Plan(self._stream_mode(), 1), 1, entering=True, leaving=True, outputs=True
-        )
+        """Return the program of one streamed step: gradients of parameters, states, traces.
 
-    def _stream_mode(self) -> str:
-        return "window" if self._offline else "scan"
+        Raises
+        ------
+        etp.NotSupportedError
+            If the rule needs whole sequences.
+        """
+        if self.offline:
+            raise NotSupportedError(
+                f"{self.options.rule.name} keeps nothing between steps, so it cannot stream\n"
+                "call grad or fit on whole sequences, or choose an online rule"
+            )
+        return gradient_program(
+            self.sequences(batch), Plan("scan", 1), 1, entering=True, leaving=True, outputs=True
+        )
 
     def stages(self, length: int, batch: int) -> Stages:
         """Return the programs of every stage."""
         sequences = self.sequences(batch)
-        step = self.forms.exact if self._offline else self.forms.online
+        step = self.forms.exact if self.offline else self.forms.online
         batched = dce(simplify(sequences.batched(step)))
         return Stages(self.loss.program, step, batched, self.gradient(length, batch))
 
-    def report(self, length: int, batch: int, backend: str) -> Report:
-        """Return the compile report."""
+    def report(self, stretch: int, length: int, batch: int, backend: str) -> Report:
+        """Return the compile report for updates every ``stretch`` steps of sequences."""
         o = self.options
-        choice = self.choose(length, batch)
+        choice = self.choose(stretch, batch)
         stages = self.stages(length, batch)
         flops, moved = cost(dce(simplify(lower(stages.batched))))
-        found = self.statuses
+        found = self.statuses(stretch, length)
         return Report(
             o.rule.name, backend, batch, o.window, choice.label, choice.why,
             tuple(g.states for g in self.structure.groups),

@@ -14,6 +14,7 @@ from etp_ir.errors import ModelError, TypeRuleError, compose
 from etp_ir.types import DType
 
 from .compiled import Compiled, Options
+from .losses import check_labels
 from .model import Module, TracedStep, trace_step
 from .sequences import Batch, DataError, check_batch, step_type
 from .traced import with_loss
@@ -87,6 +88,8 @@ class Engine:
             metrics = getattr(self.loss, "metrics", {})
             traced = with_loss(step, target, self.loss, metrics)
             self.compiled[key] = Compiled(step, traced, self.options)
+        output = self.compiled[key].loss.program.output("output").type
+        check_labels(self.loss, batch.ys, batch.mask, output.shape[-1] if output.rank else 1)
         self.seen = self.compiled[key], batch.length, batch.size
         self.stretch = min(stretch or batch.length, batch.length)
         return self.compiled[key]
@@ -156,6 +159,10 @@ class Engine:
 def named(xs: Any) -> dict[str, Any]:
     """Return inputs by name: one array, or a dict or tuple of them."""
     if isinstance(xs, Mapping):
+        for key in xs:
+            if not isinstance(key, str) or key.isdigit():
+                raise DataError(f"inputs in a dict are named by words, got the key {key!r}\n"
+                                "pass a tuple for numbered inputs")  # fmt: skip
         return {f"x.{k}": v for k, v in xs.items()}
     if isinstance(xs, tuple):
         return {f"x.{i}": v for i, v in enumerate(xs)}

@@ -12,6 +12,7 @@ from etp_ir.errors import ModelError, NotSupportedError, nearest
 from etp_ir.types import TensorType, type_of
 
 from . import optim
+from .schedules.training import LARGEST
 from .sequences import DataError, as_count, loss_weights
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ def fit(
             "pass a list, a DataLoader, or another iterable that starts over"
         )
     period = parse_update(update)
+    if callback is not None and not callable(callback):
+        raise DataError(f"callback must be a function of a dict, got {callback!r}")
     chosen = adopt(learner, optimizer)
     history = History()
     with _bar(batches, epochs, progress) as advance:
@@ -123,6 +126,13 @@ def adopt(learner: Learner, optimizer: Any) -> Any:
     if isinstance(chosen, tuple):  # a transformation of optax is a named pair of functions
         chosen = _from_optax(learner, chosen)
     chosen = optim.get(chosen)
+    try:
+        hash(chosen)
+    except TypeError:
+        raise NotSupportedError(
+            f"optimiser {type(chosen).__name__} cannot be hashed, so its program cannot be kept\n"
+            "make it immutable, for example with @attrs.frozen or @dataclass(frozen=True)"
+        ) from None
     if chosen == learner.optimizer and not learner.restored:
         return chosen
     fresh = chosen.init({n: learner.backend.to_numpy(x) for n, x in learner.params.items()})
@@ -181,9 +191,11 @@ def train_batch(
     given.update({f"optimizer.{n}": x for n, x in state.items()})
     out = run(given)
     metrics = engine.metrics(out)
-    if not np.isfinite(metrics["loss"]):
+    largest = float(learner.backend.to_numpy(out[f"value({LARGEST})"]))
+    if not np.isfinite(metrics["loss"]) or not np.isfinite(largest):
+        what = "the loss" if not np.isfinite(metrics["loss"]) else "a parameter"
         raise DataError(
-            f"the loss became {metrics['loss']}; parameters are those before this batch\n"
+            f"{what} became nan or infinite; parameters are those before this batch\n"
             "lower the learning rate, clip gradients (clip_norm=), or look for NaN in the data "
             "(check=True)"
         )

@@ -71,8 +71,8 @@ class Learner:
     # -- parameters -------------------------------------------------------------------------
     @property
     def params(self) -> dict[str, Any]:
-        """Parameters by dotted path."""
-        return dict(self._params)
+        """Parameters by dotted path; assign to change them, the arrays are read-only."""
+        return {n: _read_only(x) for n, x in self._params.items()}
 
     @params.setter
     @placed
@@ -168,6 +168,10 @@ class Learner:
         progress: bool | None = None,
     ) -> History:  # fmt: skip
         """Train on batches, and return the history.
+
+        Every sequence starts from the model's initial states and empty traces. The optimiser
+        runs at every update, also where a mask leaves no loss. Its state is kept as long as
+        equal optimisers are given; another one starts afresh.
 
         Parameters
         ----------
@@ -268,15 +272,15 @@ class Learner:
     @placed
     def report(self) -> Report:
         """Return the compile report, which prints as a table."""
-        compiled, _, size = self.engine.last()
-        return compiled.report(self.engine.stretch, size, self.backend.name)
+        compiled, length, size = self.engine.last()
+        return compiled.report(self.engine.stretch, length, size, self.backend.name)
 
     @property
     @placed
     def graph(self) -> ETraceGraph:
         """Hidden groups, relations, statuses and ``explain(path)``."""
-        compiled, _, _ = self.engine.last()
-        return ETraceGraph(compiled.structure, compiled.statuses)
+        compiled, length, _ = self.engine.last()
+        return ETraceGraph(compiled.structure, compiled.statuses(self.engine.stretch, length))
 
     @placed
     def specialise(self, x: Any, y: Any, length: int = 1) -> None:
@@ -353,3 +357,11 @@ def _check_stream(stream: Mapping[str, Any], compiled: Compiled, size: int) -> N
     if held != size:
         raise ShapeError(f"the stream runs with {held} examples, got {size}\n"
                          "call reset() to start another")  # fmt: skip
+
+
+def _read_only(array: Any) -> Any:
+    """Return a view through which an array cannot be written."""
+    if isinstance(array, np.ndarray):
+        array = array.view()
+        array.flags.writeable = False
+    return array

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from attrs import field, frozen
 
 from etp_ir import namespace as xp
@@ -13,6 +14,7 @@ from etp_ir.errors import ModelError, ShapeError, compose, nearest
 from etp_ir.types import type_of
 
 from .place import place_of
+from .sequences import DataError
 
 Function = Callable[[Any, Any], Any]
 
@@ -29,11 +31,14 @@ class Loss:
         ``(output, target) -> scalar``, smaller is better.
     metrics
         Further functions ``(output, target) -> scalar`` by name; nothing is derived from them.
+    labels
+        Whether integer targets are classes, numbered from 0, with -1 for none.
     """
 
     name: str
     function: Function
     metrics: Mapping[str, Function] = field(factory=dict)
+    labels: bool = False
 
     def __call__(self, output: Any, target: Any) -> Any:
         """Return the loss of one example."""
@@ -81,6 +86,33 @@ def _check_arguments(loss: Function) -> None:
 def available() -> list[str]:
     """Return the names of the losses."""
     return list(LOSSES)
+
+
+def check_labels(loss: Loss, target: Any, mask: Any, classes: int) -> None:
+    """Raise if unmasked integer labels are no classes.
+
+    Parameters
+    ----------
+    target, mask
+        Labels and their weights, (T, B).
+    classes
+        Width of the model's output.
+
+    Raises
+    ------
+    etp.DataError
+        With the first such label; -1 marks a step without a label.
+    """
+    labels = np.asarray(target)
+    if not loss.labels or labels.dtype.kind not in "iu":
+        return
+    counted = (np.asarray(mask) > 0).reshape(mask.shape + (1,) * (labels.ndim - mask.ndim))
+    wrong = ((labels < -1) | (labels >= classes)) & counted
+    if wrong.any():
+        raise DataError(
+            f"label {int(labels[wrong][0])} is no class: the model has {classes} outputs, "
+            f"so labels are 0 to {classes - 1}\nuse -1, or a mask of 0, where there is no label"
+        )
 
 
 # -- classification ------------------------------------------------------------------------
@@ -174,7 +206,7 @@ def _misfit(name: str, output: Any, target: Any, how: str) -> ShapeError:
 LOSSES: dict[str, Loss] = {
     loss.name: loss
     for loss in (
-        Loss("softmax_cross_entropy", softmax_cross_entropy, {"accuracy": accuracy}),
+        Loss("softmax_cross_entropy", softmax_cross_entropy, {"accuracy": accuracy}, labels=True),
         Loss("sigmoid_cross_entropy", sigmoid_cross_entropy, {"accuracy": _share_above(0.0)}),
         Loss("binary_cross_entropy", binary_cross_entropy, {"accuracy": _share_above(0.5)}),
         Loss("mse", mse),

@@ -108,6 +108,11 @@ def _schedule(rate: Any) -> Schedule:
     )  # fmt: skip
 
 
+def _positive(instance: Any, attribute: Any, value: float | None) -> None:
+    if value is not None and not value > 0:
+        raise ModelError(f"{attribute.name} must be a number above 0, or None; got {value!r}")
+
+
 # -- the frame -----------------------------------------------------------------------------
 @frozen(kw_only=True)
 class Optimizer(ABC):
@@ -124,7 +129,7 @@ class Optimizer(ABC):
     """
 
     rate: Schedule = field(converter=_schedule)
-    clip_norm: float | None = None
+    clip_norm: float | None = field(default=None, validator=_positive)
     weight_decay: float = 0.0
 
     @property

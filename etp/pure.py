@@ -86,6 +86,8 @@ class Functional:
         inputs, size = self._inputs(x, y)
         run = _online(engine, compiled, size)
         weights = np.ones(size) if mask is None else mask
+        if np.shape(weights) != (size,):
+            raise ShapeError(f"mask has shape {np.shape(weights)}; expected ({size},)")
         given: Arrays = {**compiled.loss.constants, **params, **carry}
         given.update({n: a[None] for n, a in inputs.items()})
         for port in run.program.inputs_of("weight"):

@@ -160,6 +160,11 @@ def check_batch(
     if target is not None:
         given[y_word] = target
     for name, array in given.items():
+        if name == y_word and len(axes) == 2 and array.shape[:1] == lead[:1] and array.ndim < 2:
+            raise ShapeError(
+                compose(f"{name} has shape {_text(array.shape)}, one target a step and no batch",
+                        how=f"a batch axis is missing: give {x_word}[:, None] and {name}[:, None]")
+            )  # fmt: skip
         if tuple(array.shape[: len(axes)]) != lead:
             raise ShapeError(
                 compose(f"{name} has shape {_text(array.shape)}, but {x_word} has "
@@ -214,8 +219,8 @@ def loss_weights(mask: Array, reduction: str, period: int | None = None) -> Arra
     mask
         (T, B).
     reduction
-        ``"mean"``: over the unmasked steps of each example, then over the batch. ``"sum"``: as
-        they are.
+        ``"mean"``: divided by the number of unmasked steps of each example, then by the batch
+        size. ``"sum"``: as they are.
     period
         Average over stretches of this many steps instead of the whole sequence: those between
         two updates.
@@ -234,7 +239,7 @@ def loss_weights(mask: Array, reduction: str, period: int | None = None) -> Arra
     width = min(period or length, length)
     for start in range(0, length, width):
         part = mask[start : start + width]
-        weights[start : start + width] = part / np.maximum(part.sum(axis=0), 1.0) / size
+        weights[start : start + width] = part / np.maximum(np.count_nonzero(part, axis=0), 1) / size
     return weights
 
 

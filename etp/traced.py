@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
 
 from etp_ir.builder import Builder
-from etp_ir.core import Program, Role, Value
+from etp_ir.core import Program, Role
 from etp_ir.errors import ModelError, TypeRuleError, compose
 from etp_ir.tracer import Tracer, operand, replay, unwrap
 from etp_ir.types import TensorType
@@ -79,12 +79,4 @@ def with_loss(
         pairs.append((operand(b, unwrap(function(output, y)), dtype), Role("metric", (metric,))))
     for result, out in zip(results[1:], program.outputs[1:], strict=True):
         pairs.append((operand(b, result, out.type.dtype), out.role))
-    return TracedLoss(name_states(b.finish(pairs)), {**step.constants, **b.bindings})
-
-
-def name_states(program: Program) -> Program:
-    """Return the program with new states hinted by their name, for a readable dump."""
-    for port in program.outputs_of("state"):
-        if isinstance(port.value, Value) and not port.value.hint:
-            object.__setattr__(port.value, "hint", f"{port.role.of[0]}_next")
-    return evolve(program)
+    return TracedLoss(b.finish(pairs), {**step.constants, **b.bindings})

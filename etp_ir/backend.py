@@ -26,6 +26,7 @@ class Backend(ABC):
     """An array library that runs programs."""
 
     name: str
+    lacks: frozenset[str] = frozenset()  # element types that the array library has not
 
     @abstractmethod
     def compile(self, program: Program, *, donate: Collection[str] = ()) -> Executable:

@@ -22,11 +22,13 @@ class ErrorsInOneLine(TyperGroup):
         Raises
         ------
         typer.Exit
-            With code 2 after an error of this library.
+            With code 2 after an error of this library or of the file system.
         """
         try:
             return super().invoke(ctx)
-        except ETPError as error:
+        except BrokenPipeError:
+            raise
+        except (ETPError, OSError) as error:
             console = Console(stderr=True, highlight=False)
             console.print("error:", style="bold red", end=" ")
             console.print(one_line(str(error)), markup=False, soft_wrap=True)

@@ -116,7 +116,7 @@ def head(console: Console, session: Session, folder: Path, *, resumed: int | Non
         ("rule", f"{config.rule}, window {report.window}, update per {update}, "
                  f"schedule {report.schedule}"),
         ("runs on", f"{config.backend}, batches of {config.batch_size}"),
-        ("run folder", f"{folder}" + (f", resumed after epoch {resumed}" if resumed else "")),
+        ("run folder", f"{folder}" + (f", resumed in epoch {resumed}" if resumed else "")),
     )  # fmt: skip
     for name, text in rows:
         console.print(f"  [dim]{name:<11}[/]{escape(text)}", highlight=False, soft_wrap=True)

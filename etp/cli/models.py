@@ -42,7 +42,9 @@ class Recipe:
         sequence, and ``rng``.
     hidden, hidden_full
         Hidden units; for rules that keep the influence of every weight on every state.
-    lr, weight_decay, epochs
+    lr
+        Learning rate when weights change at every step.
+    weight_decay, epochs
         See `etp.runs.Config`.
     loss_share
         Share of the steps, at the end of each sequence, that carry the loss.
@@ -55,7 +57,7 @@ class Recipe:
     hidden_full: int = 24
     lr: float = 4e-3
     weight_decay: float = 0.0
-    epochs: int = 12
+    epochs: int = 16
     loss_share: float = 0.25
 
     def build(self, n_in: int, hidden: int, n_out: int, length: int, seed: int) -> Classifier:

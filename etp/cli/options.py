@@ -11,7 +11,8 @@ Model = Annotated[str, typer.Option(help="gru, lstm, rnn, lif or alif.")]
 Rule = Annotated[str, typer.Option(help="Learning rule; `etp rules` lists them.")]
 Backend = Annotated[str, typer.Option(help="auto, or a name that `etp backends` lists.")]
 Update = Annotated[
-    str, typer.Option(help="When weights change: every step, every K steps, or per sequence.",
+    str | None, typer.Option(help="When weights change: at every step, every K, or per sequence. "
+                                  "\\[default: step; sequence for bptt]",
                       metavar="step|K|sequence"),
 ]  # fmt: skip
 By = Annotated[str, typer.Option(help="How images are read: row (8 steps) or pixel (64).")]

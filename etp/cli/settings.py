@@ -29,13 +29,16 @@ def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
     own = recipe(asked["model"])
     rule = resolve(asked["rule"])
     parse_schedule(asked["schedule"])
-    update = as_update(asked["update"])
+    offline = rule.follows == "all" and not rule.keeps_influence
+    update = as_update(asked["update"] or ("sequence" if offline else "step"))
     backend = etp.backends.get(asked["backend"])
     given = {name: value for name, value in asked.items() if value is not None}
+    # Rarer updates average more gradients, which allows for longer steps.
+    steps = min(parse_update(update) or task.length, task.length, 8)
     full = rule.follows == "all" and rule.name != "bptt"
     config = Config(**{
         "hidden": own.hidden_full if full else own.hidden,
-        "lr": own.lr,
+        "lr": round(own.lr * steps**0.5, 6),
         "weight_decay": own.weight_decay,
         "epochs": own.epochs,
         "window": rule.default_window,

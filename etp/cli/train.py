@@ -22,7 +22,7 @@ def train(
     model: options.Model = "gru",
     rule: options.Rule = "d_rtrl",
     backend: options.Backend = "auto",
-    update: options.Update = "step",
+    update: options.Update = None,
     epochs: Annotated[
         int | None,
         typer.Option(min=1, help="Epochs in all, resumed ones included. \\[default: the model's]"),
@@ -89,14 +89,19 @@ def _begin(name: str, by: str, out: Path | None, asked: dict[str, Any]) -> None:
     task = tasks.load(name, by)
     config = settle(task, asked)
     session = open_session(config, task)
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    path = out or Path("runs") / f"{stamp}-{config.model}-{config.rule}"
-    folder = RunFolder.create(path, config)
+    folder = RunFolder.create(out or _fresh(f"{config.model}-{config.rule}"), config)
     folder.write(REPORT, str(session.learner.report()))
     folder.write(DUMP, str(session.learner.program.compiled))
     progress = Progress()
     folder.save(session.learner.state_dict(), progress)
     _run(session, folder, progress)
+
+
+def _fresh(name: str) -> Path:
+    """Return a folder under ``runs`` that does not exist, named by the time."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    paths = (Path("runs") / f"{stamp}{again}-{name}" for again in ("", *"bcdefghij"))
+    return next(path for path in paths if not path.exists())
 
 
 def _go_on(path: Path, epochs: int | None, task_name: str | None) -> None:
@@ -138,9 +143,9 @@ def _run(session: Any, folder: Any, progress: Any) -> None:
 
     console = Console(highlight=False)
     config = session.config
-    head(console, session, folder.path, resumed=len(progress.epochs) or None)
     total = session.batches(0).total
     done = total * len(progress.epochs) + len(progress.batches)
+    head(console, session, folder.path, resumed=len(progress.epochs) + 1 if done else None)
     finished = False
     with Display(console, config, total, done) as display, stoppable(display.notice) as stop:
         try:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from attrs import frozen
 
 from etp_ir.core import Literal, Node, Operand, Value
-from etp_ir.errors import ETPError
 
 from ..rules.base import LearningRule, LinearTraceRule
 from .pieces import Pieces
@@ -27,9 +26,17 @@ class Status:
     reason: str
 
 
-def statuses(structure: Structure, rule: LearningRule, window: int) -> dict[str, Status]:
-    """Return the status of every parameter by dotted path."""
-    judge = _Judge(structure, rule, window)
+def statuses(
+    structure: Structure, rule: LearningRule, window: int, truncated: int | None = None
+) -> dict[str, Status]:
+    """Return the status of every parameter by dotted path.
+
+    Parameters
+    ----------
+    truncated
+        Steps after which a rule that keeps nothing forgets, because weights change there.
+    """
+    judge = _Judge(structure, rule, window, truncated)
     return {
         port.name: judge.parameter(port.name, port.value)
         for port in structure.program.inputs_of("param")
@@ -37,8 +44,10 @@ def statuses(structure: Structure, rule: LearningRule, window: int) -> dict[str,
 
 
 class _Judge:
-    def __init__(self, structure: Structure, rule: LearningRule, window: int) -> None:
-        self.s, self.rule, self.window = structure, rule, window
+    def __init__(
+        self, structure: Structure, rule: LearningRule, window: int, truncated: int | None
+    ) -> None:
+        self.s, self.rule, self.window, self.truncated = structure, rule, window, truncated
         self.loss: Operand = structure.program.output("loss").value
         self.leads = structure.dependence.leads
         self.live = self._live()
@@ -66,6 +75,10 @@ class _Judge:
             return Status(UNREACHABLE, "no path leads from it to the loss")
         if not temporal:
             return Status(EXACT, "it acts within the step; its direct gradient is all there is")
+        if self.rule.follows == "all" and self.truncated is not None:
+            steps = f"{self.truncated} steps" if self.truncated > 1 else "one step"
+            return Status(APPROXIMATE, f"truncated: what lies before the last update is forgotten "
+                                       f"({steps})")  # fmt: skip
         if self.rule.follows == "all":
             return Status(EXACT, "every path through time is followed")
         verdicts = [self._product(node) for node in products]
@@ -176,9 +189,3 @@ def _told(cut: Cut | None) -> str:
         else ""
     )
     return f"`{cut.node.primitive.name}`{place}"
-
-
-def check_statuses(found: dict[str, Status]) -> None:
-    """Raise if nothing can be learned at all."""
-    if found and all(v.status == UNREACHABLE for v in found.values()):
-        raise ETPError("no parameter reaches the loss; does the model return what it computes?")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -17,6 +17,9 @@ from etp_ir.types import TensorType
 
 from .sequence import SLICED, SUMMED, Plan, Sequences, call, part
 from .steps import tidy
+
+# Output of a training program: the largest magnitude among the new parameters.
+LARGEST = "largest parameter"
 
 
 class Optimizer(Protocol):
@@ -95,7 +98,9 @@ class Training:
                 given[port.name] = Tracer(b, b.input(port.name, type, port.role))
         out = call(b, block, given) if single else self._loop(b, block, given, n, rest)
         kept = [o for o in block.outputs if o.role.kind != "trace"]
-        return tidy(b.finish([(operand(b, out[o.key]), o.role) for o in kept]))
+        pairs = [(operand(b, out[o.key]), o.role) for o in kept]
+        largest = _largest([out[o.key] for o in kept if o.role.kind == "param"])
+        return tidy(b.finish([*pairs, (largest.value, Role("value", (LARGEST,)))]))
 
     def _loop(
         self, b: Builder, block: Program, given: dict[str, Tracer], n: int, rest: int
@@ -145,6 +150,15 @@ class Training:
         kept = [o for o in stretch.outputs if o.role.kind != "grad"]
         pairs += [(operand(b, out[o.key]), o.role) for o in kept]
         return dce(b.finish(pairs))
+
+
+def _largest(params: Sequence[Tracer]) -> Tracer:
+    """Return the largest magnitude among parameters, which is not finite if one of them is not."""
+    found: Any = None
+    for x in params:
+        top = ops.reduce_max(ops.abs_(x), tuple(range(x.ndim)))
+        found = top if found is None else ops.maximum(found, top)
+    return found
 
 
 def _handed_on(port: Any) -> str:

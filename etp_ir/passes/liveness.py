@@ -62,9 +62,7 @@ class Plan:
         return sum(n for i, n in enumerate(self.buffers) if i not in lent)
 
 
-def plan(
-    program: Program, *, donate: Collection[str] = (), views: Collection[str] = ()
-) -> Plan:
+def plan(program: Program, *, donate: Collection[str] = (), views: Collection[str] = ()) -> Plan:
     """Return a plan of memory for a program that runs node by node.
 
     Parameters
@@ -101,9 +99,7 @@ def plan(
     return Plan(tuple(pool.sizes), place, donated)
 
 
-def may_overwrite(
-    node: Node, value: Value, owner: Mapping[Value, Value] | None = None
-) -> bool:
+def may_overwrite(node: Node, value: Value, owner: Mapping[Value, Value] | None = None) -> bool:
     """Whether the result of the node may take the memory of an operand that dies there.
 
     Only where every operand in that memory is read at exactly the element being written: an

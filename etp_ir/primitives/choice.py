@@ -44,11 +44,19 @@ def _select_transpose(cotangents: Any, operands: Any) -> list[Any]:
     ]
 
 
-register(Primitive(
-    name="select", infer=_select_infer, reference=np.where, jvp=_select_jvp,
-    transpose=_select_transpose, batch=elementwise_batch("select"), positions="elementwise",
-    array_api="where", c99="({0} ? {1} : {2})",
-))
+register(
+    Primitive(
+        name="select",
+        infer=_select_infer,
+        reference=np.where,
+        jvp=_select_jvp,
+        transpose=_select_transpose,
+        batch=elementwise_batch("select"),
+        positions="elementwise",
+        array_api="where",
+        c99="({0} ? {1} : {2})",
+    )
+)
 
 
 def _cast_infer(x: Operand, *, dtype: DType) -> TensorType:
@@ -64,14 +72,26 @@ def _cast_transpose(cotangents: Any, operands: Any, *, dtype: DType) -> list[Any
     return [ops.cast(cotangents[0], operands[0].type.dtype)]
 
 
-register(Primitive(
-    name="cast", infer=_cast_infer,
-    reference=lambda x, *, dtype: np.asarray(x).astype(dtype.numpy()),
-    jvp=_cast_jvp, transpose=_cast_transpose, batch=elementwise_batch("cast"),
-    positions="elementwise", array_api="astype",
-))
+register(
+    Primitive(
+        name="cast",
+        infer=_cast_infer,
+        reference=lambda x, *, dtype: np.asarray(x).astype(dtype.numpy()),
+        jvp=_cast_jvp,
+        transpose=_cast_transpose,
+        batch=elementwise_batch("cast"),
+        positions="elementwise",
+        array_api="astype",
+    )
+)
 
-register(Primitive(
-    name="stop_gradient", infer=lambda x: x.type, reference=lambda x: np.asarray(x),
-    batch=elementwise_batch("stop_gradient"), positions="elementwise", lower=lambda x: x,
-))
+register(
+    Primitive(
+        name="stop_gradient",
+        infer=lambda x: x.type,
+        reference=lambda x: np.asarray(x),
+        batch=elementwise_batch("stop_gradient"),
+        positions="elementwise",
+        lower=lambda x: x,
+    )
+)

@@ -142,7 +142,14 @@ def _batch(operands: Any, axes: Any, size: int, *, spec: str) -> Any:
     return [ops.contract(x, y, f"{terms[0]},{terms[1]}->{b}{s.out}")], [0]
 
 
-register(Primitive(
-    name="contract", infer=_infer, reference=_reference, jvp=_jvp, transpose=_transpose,
-    batch=_batch, positions="contraction",
-))
+register(
+    Primitive(
+        name="contract",
+        infer=_infer,
+        reference=_reference,
+        jvp=_jvp,
+        transpose=_transpose,
+        batch=_batch,
+        positions="contraction",
+    )
+)

@@ -139,7 +139,15 @@ def _prune(node: Node, live: Collection[Value]) -> Node:
     )  # fmt: skip
 
 
-register(Primitive(
-    name="scan", infer=_infer, reference=_reference, jvp=scan_jvp, linearize=scan_linearize,
-    transpose=scan_transpose, batch=_batch, prune=_prune,
-))
+register(
+    Primitive(
+        name="scan",
+        infer=_infer,
+        reference=_reference,
+        jvp=scan_jvp,
+        linearize=scan_linearize,
+        transpose=scan_transpose,
+        batch=_batch,
+        prune=_prune,
+    )
+)

@@ -71,16 +71,31 @@ def _matmul_batch(operands: Any, axes: Any, size: int) -> Any:
     )
 
 
-register(Primitive(
-    name="etp.matmul", infer=_matmul_infer, reference=lambda x, w: np.matmul(x, w),
-    jvp=_matmul_jvp, transpose=_matmul_transpose, batch=_matmul_batch, lower=_matmul_lower,
-    weight=1, letters=lambda x, w: matmul_spec(x.type.rank),
-))
+register(
+    Primitive(
+        name="etp.matmul",
+        infer=_matmul_infer,
+        reference=lambda x, w: np.matmul(x, w),
+        jvp=_matmul_jvp,
+        transpose=_matmul_transpose,
+        batch=_matmul_batch,
+        lower=_matmul_lower,
+        weight=1,
+        letters=lambda x, w: matmul_spec(x.type.rank),
+    )
+)
 
-register(Primitive(
-    name="etp.element_wise", infer=lambda w: w.type, reference=lambda w: np.array(w),
-    jvp=lambda primals, tangents, outs: [tangents[0]],
-    transpose=lambda cts, operands: [cts[0] if isinstance(operands[0], Hole) else None],
-    batch=elementwise_batch("etp.element_wise"), positions="elementwise", lower=lambda w: w,
-    weight=0, letters=lambda w: f",{LETTERS[: w.type.rank]}->{LETTERS[: w.type.rank]}",
-))
+register(
+    Primitive(
+        name="etp.element_wise",
+        infer=lambda w: w.type,
+        reference=lambda w: np.array(w),
+        jvp=lambda primals, tangents, outs: [tangents[0]],
+        transpose=lambda cts, operands: [cts[0] if isinstance(operands[0], Hole) else None],
+        batch=elementwise_batch("etp.element_wise"),
+        positions="elementwise",
+        lower=lambda w: w,
+        weight=0,
+        letters=lambda w: f",{LETTERS[: w.type.rank]}->{LETTERS[: w.type.rank]}",
+    )
+)

@@ -73,11 +73,17 @@ def _gather_batch(operands: Any, axes: Any, size: int, *, axis: int) -> Any:
     return [ops.permute(picked, (0, *back, *range(1, 1 + k), *rest))], [0]
 
 
-register(Primitive(
-    name="gather", infer=_gather_infer,
-    reference=lambda x, indices, *, axis: np.take(x, indices, axis=axis),
-    jvp=_gather_jvp, transpose=_gather_transpose, batch=_gather_batch, array_api="take",
-))
+register(
+    Primitive(
+        name="gather",
+        infer=_gather_infer,
+        reference=lambda x, indices, *, axis: np.take(x, indices, axis=axis),
+        jvp=_gather_jvp,
+        transpose=_gather_transpose,
+        batch=_gather_batch,
+        array_api="take",
+    )
+)
 
 
 def _scatter_infer(x: Operand, indices: Operand, *, axis: int, extent: int) -> TensorType:
@@ -124,10 +130,16 @@ def _scatter_batch(operands: Any, axes: Any, size: int, *, axis: int, extent: in
     return [ops.permute(split, (0, *back, 1, *tail))], [0]
 
 
-register(Primitive(
-    name="scatter_add", infer=_scatter_infer, reference=_scatter_reference, jvp=_scatter_jvp,
-    transpose=_scatter_transpose, batch=_scatter_batch,
-))
+register(
+    Primitive(
+        name="scatter_add",
+        infer=_scatter_infer,
+        reference=_scatter_reference,
+        jvp=_scatter_jvp,
+        transpose=_scatter_transpose,
+        batch=_scatter_batch,
+    )
+)
 
 
 def _iota_infer(*, shape: tuple[int, ...], axis: int, dtype: DType) -> TensorType:

@@ -250,9 +250,7 @@ def scan_transpose(
     return _collect(loop.run(), keys)
 
 
-def _linear_inputs(
-    body: Program, consts: int, carries: int, given: Sequence[bool]
-) -> list[bool]:
+def _linear_inputs(body: Program, consts: int, carries: int, given: Sequence[bool]) -> list[bool]:
     """Return in which inputs the body is linear: those given, and carries they flow into."""
     linear = list(given)
     while True:

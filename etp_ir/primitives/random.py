@@ -95,6 +95,12 @@ def _batch(operands: Any, axes: Any, size: int, *, shape: Any) -> Any:
     return [bind(get("random_bits"), keys, shape=shape)], [0]
 
 
-register(Primitive(
-    name="random_bits", infer=_infer, reference=_reference, batch=_batch, lower=_lower,
-))
+register(
+    Primitive(
+        name="random_bits",
+        infer=_infer,
+        reference=_reference,
+        batch=_batch,
+        lower=_lower,
+    )
+)

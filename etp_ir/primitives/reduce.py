@@ -37,14 +37,18 @@ def _sum_jvp(primals: Any, tangents: Any, outs: Any, *, axes: Any) -> list[Any]:
     return [None if tangents[0] is None else ops.reduce_sum(tangents[0], axes)]
 
 
-register(Primitive(
-    name="reduce_sum",
-    infer=lambda x, *, axes: x.type.with_shape(_reduced("reduce_sum", x, axes)),
-    reference=lambda x, *, axes: np.asarray(np.sum(x, axis=tuple(axes), dtype=x.dtype)),
-    jvp=_sum_jvp,
-    transpose=lambda cts, operands, *, axes: [_spread(cts[0], operands[0].shape, axes)],
-    batch=_batch_over("reduce_sum"), positions="reduction", array_api="sum",
-))
+register(
+    Primitive(
+        name="reduce_sum",
+        infer=lambda x, *, axes: x.type.with_shape(_reduced("reduce_sum", x, axes)),
+        reference=lambda x, *, axes: np.asarray(np.sum(x, axis=tuple(axes), dtype=x.dtype)),
+        jvp=_sum_jvp,
+        transpose=lambda cts, operands, *, axes: [_spread(cts[0], operands[0].shape, axes)],
+        batch=_batch_over("reduce_sum"),
+        positions="reduction",
+        array_api="sum",
+    )
+)
 
 
 def _max_jvp(primals: Any, tangents: Any, outs: Any, *, axes: Any) -> list[Any]:
@@ -57,12 +61,17 @@ def _max_jvp(primals: Any, tangents: Any, outs: Any, *, axes: Any) -> list[Any]:
     return [ops.reduce_sum(ops.mul(weight, dx), axes)]
 
 
-register(Primitive(
-    name="reduce_max",
-    infer=lambda x, *, axes: x.type.with_shape(_reduced("reduce_max", x, axes)),
-    reference=lambda x, *, axes: np.asarray(np.max(x, axis=tuple(axes))), jvp=_max_jvp,
-    batch=_batch_over("reduce_max"), positions="reduction", array_api="max",
-))
+register(
+    Primitive(
+        name="reduce_max",
+        infer=lambda x, *, axes: x.type.with_shape(_reduced("reduce_max", x, axes)),
+        reference=lambda x, *, axes: np.asarray(np.max(x, axis=tuple(axes))),
+        jvp=_max_jvp,
+        batch=_batch_over("reduce_max"),
+        positions="reduction",
+        array_api="max",
+    )
+)
 
 
 def _argmax_infer(x: Operand, *, axis: int) -> TensorType:
@@ -74,11 +83,15 @@ def _argmax_batch(operands: Any, axes: Any, size: int, *, axis: int) -> Any:
     return [bind(get("argmax"), x, axis=axis + 1)], [0]
 
 
-register(Primitive(
-    name="argmax", infer=_argmax_infer,
-    reference=lambda x, *, axis: np.asarray(np.argmax(x, axis=axis), np.int32),
-    batch=_argmax_batch, array_api="argmax",
-))
+register(
+    Primitive(
+        name="argmax",
+        infer=_argmax_infer,
+        reference=lambda x, *, axis: np.asarray(np.argmax(x, axis=axis), np.int32),
+        batch=_argmax_batch,
+        array_api="argmax",
+    )
+)
 
 
 def _cumsum_infer(x: Operand, *, axis: int, reverse: bool) -> TensorType:
@@ -103,10 +116,15 @@ def _cumsum_batch(operands: Any, axes: Any, size: int, *, axis: int, reverse: bo
     return [bind(get("cumsum"), x, axis=axis + 1, reverse=reverse)], [0]
 
 
-register(Primitive(
-    name="cumsum", infer=_cumsum_infer, reference=_cumsum, jvp=_cumsum_jvp,
-    transpose=lambda cts, operands, *, axis, reverse: [
-        bind(get("cumsum"), cts[0], axis=axis, reverse=not reverse)
-    ],
-    batch=_cumsum_batch,
-))
+register(
+    Primitive(
+        name="cumsum",
+        infer=_cumsum_infer,
+        reference=_cumsum,
+        jvp=_cumsum_jvp,
+        transpose=lambda cts, operands, *, axis, reverse: [
+            bind(get("cumsum"), cts[0], axis=axis, reverse=not reverse)
+        ],
+        batch=_cumsum_batch,
+    )
+)

@@ -58,11 +58,17 @@ def _broadcast_batch(operands: Any, axes_in: Any, size: int, *, shape: Any, axes
     return [ops.broadcast(x, (size, *shape), (0, *(a + 1 for a in axes)))], [0]
 
 
-register(Primitive(
-    name="broadcast", infer=_broadcast_infer, reference=_broadcast_reference,
-    jvp=_linear("broadcast"), transpose=_broadcast_transpose, batch=_broadcast_batch,
-    positions="structural",
-))
+register(
+    Primitive(
+        name="broadcast",
+        infer=_broadcast_infer,
+        reference=_broadcast_reference,
+        jvp=_linear("broadcast"),
+        transpose=_broadcast_transpose,
+        batch=_broadcast_batch,
+        positions="structural",
+    )
+)
 
 
 # -- reshape -------------------------------------------------------------------------------
@@ -80,12 +86,18 @@ def _reshape_batch(operands: Any, axes: Any, size: int, *, shape: Any) -> Any:
     return [ops.reshape(x, (size, *shape))], [0]
 
 
-register(Primitive(
-    name="reshape", infer=_reshape_infer,
-    reference=lambda x, *, shape: np.reshape(x, shape).copy(), jvp=_linear("reshape"),
-    transpose=lambda cts, operands, *, shape: [ops.reshape(cts[0], operands[0].shape)],
-    batch=_reshape_batch, positions="structural", array_api="reshape",
-))
+register(
+    Primitive(
+        name="reshape",
+        infer=_reshape_infer,
+        reference=lambda x, *, shape: np.reshape(x, shape).copy(),
+        jvp=_linear("reshape"),
+        transpose=lambda cts, operands, *, shape: [ops.reshape(cts[0], operands[0].shape)],
+        batch=_reshape_batch,
+        positions="structural",
+        array_api="reshape",
+    )
+)
 
 
 # -- permute -------------------------------------------------------------------------------
@@ -100,14 +112,20 @@ def _permute_batch(operands: Any, axes: Any, size: int, *, order: Any) -> Any:
     return [ops.permute(x, (0, *(i + 1 for i in order)))], [0]
 
 
-register(Primitive(
-    name="permute", infer=_permute_infer,
-    reference=lambda x, *, order: np.transpose(x, order).copy(), jvp=_linear("permute"),
-    transpose=lambda cts, operands, *, order: [
-        ops.permute(cts[0], tuple(order.index(i) for i in range(len(order))))
-    ],
-    batch=_permute_batch, positions="structural", array_api="permute_dims",
-))
+register(
+    Primitive(
+        name="permute",
+        infer=_permute_infer,
+        reference=lambda x, *, order: np.transpose(x, order).copy(),
+        jvp=_linear("permute"),
+        transpose=lambda cts, operands, *, order: [
+            ops.permute(cts[0], tuple(order.index(i) for i in range(len(order))))
+        ],
+        batch=_permute_batch,
+        positions="structural",
+        array_api="permute_dims",
+    )
+)
 
 
 # -- concat --------------------------------------------------------------------------------
@@ -166,11 +184,18 @@ def _concat_batch(operands: Any, axes: Any, size: int, *, axis: int) -> Any:
     return [ops.concat(spread, axis + 1)], [0]
 
 
-register(Primitive(
-    name="concat", infer=_concat_infer,
-    reference=lambda *xs, axis: np.concatenate(xs, axis=axis), jvp=_concat_jvp,
-    transpose=_concat_transpose, batch=_concat_batch, positions="structural", array_api="concat",
-))
+register(
+    Primitive(
+        name="concat",
+        infer=_concat_infer,
+        reference=lambda *xs, axis: np.concatenate(xs, axis=axis),
+        jvp=_concat_jvp,
+        transpose=_concat_transpose,
+        batch=_concat_batch,
+        positions="structural",
+        array_api="concat",
+    )
+)
 
 
 # -- slice and pad -------------------------------------------------------------------------
@@ -203,11 +228,17 @@ def _slice_batch(operands: Any, axes: Any, size: int, *, start: Any, stop: Any, 
     return [ops.slice_(x, (0, *start), (size, *stop), (1, *step))], [0]
 
 
-register(Primitive(
-    name="slice", infer=_slice_infer,
-    reference=lambda x, *, start, stop, step: x[_slices(start, stop, step)].copy(),
-    jvp=_linear("slice"), transpose=_slice_transpose, batch=_slice_batch, positions="structural",
-))
+register(
+    Primitive(
+        name="slice",
+        infer=_slice_infer,
+        reference=lambda x, *, start, stop, step: x[_slices(start, stop, step)].copy(),
+        jvp=_linear("slice"),
+        transpose=_slice_transpose,
+        batch=_slice_batch,
+        positions="structural",
+    )
+)
 
 
 def _padded(n: int, lo: int, hi: int, inner: int) -> int:
@@ -249,10 +280,17 @@ def _pad_batch(operands: Any, axes: Any, size: int, *, low: Any, high: Any, inte
     return [ops.pad(x, (0, *low), (0, *high), (0, *interior))], [0]
 
 
-register(Primitive(
-    name="pad", infer=_pad_infer, reference=_pad_reference, jvp=_linear("pad"),
-    transpose=_pad_transpose, batch=_pad_batch, positions="structural",
-))
+register(
+    Primitive(
+        name="pad",
+        infer=_pad_infer,
+        reference=_pad_reference,
+        jvp=_linear("pad"),
+        transpose=_pad_transpose,
+        batch=_pad_batch,
+        positions="structural",
+    )
+)
 
 
 # -- reverse -------------------------------------------------------------------------------
@@ -267,9 +305,14 @@ def _reverse_batch(operands: Any, axes_in: Any, size: int, *, axes: Any) -> Any:
     return [ops.reverse(x, tuple(a + 1 for a in axes))], [0]
 
 
-register(Primitive(
-    name="reverse", infer=_reverse_infer,
-    reference=lambda x, *, axes: np.flip(x, axes).copy(), jvp=_linear("reverse"),
-    transpose=lambda cts, operands, *, axes: [ops.reverse(cts[0], axes)],
-    batch=_reverse_batch, positions="structural",
-))
+register(
+    Primitive(
+        name="reverse",
+        infer=_reverse_infer,
+        reference=lambda x, *, axes: np.flip(x, axes).copy(),
+        jvp=_linear("reverse"),
+        transpose=lambda cts, operands, *, axes: [ops.reverse(cts[0], axes)],
+        batch=_reverse_batch,
+        positions="structural",
+    )
+)

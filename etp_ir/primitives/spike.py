@@ -57,11 +57,17 @@ def _jvp(primals: Any, tangents: Any, outs: Any, *, surrogate: str | Program) ->
     return [ops.mul(slope, dx)]
 
 
-register(Primitive(
-    name="spike", infer=_infer,
-    reference=lambda x, *, surrogate: (x > 0).astype(x.dtype), jvp=_jvp,
-    batch=elementwise_batch("spike"), positions="elementwise", c99="({0} > 0 ? 1.0{f} : 0.0{f})",
-))
+register(
+    Primitive(
+        name="spike",
+        infer=_infer,
+        reference=lambda x, *, surrogate: (x > 0).astype(x.dtype),
+        jvp=_jvp,
+        batch=elementwise_batch("spike"),
+        positions="elementwise",
+        c99="({0} > 0 ? 1.0{f} : 0.0{f})",
+    )
+)
 
 
 def apply_elementwise(program: Program, x: Any) -> Any:
@@ -71,4 +77,3 @@ def apply_elementwise(program: Program, x: Any) -> Any:
     for extent in reversed(x.shape):
         program = batch_program(program, extent, {program.inputs[0].name: 0})
     return replay(program, x.builder, [x])[0]
-

@@ -63,9 +63,7 @@ def batch_program(
         found = [look(x) for x in node.inputs]
         with builder.at(node.source):
             if all(axis is None for _, axis in found):
-                operands = [
-                    x if isinstance(x, Literal) else env[x][0].value for x in node.inputs
-                ]
+                operands = [x if isinstance(x, Literal) else env[x][0].value for x in node.inputs]
                 values = builder.emit(
                     node.primitive, operands, dict(node.attrs), node.outputs[0].hint
                 )

@@ -130,6 +130,25 @@ def test_a_transposed_weight_is_copied_once_outside_of_the_loop():
     check_program(etp_backends.get("numpy"), program, _small(program))
 
 
+def test_a_constant_that_needs_a_copy_is_copied_once_outside_of_the_loop():
+    b = Builder("body")
+    w = Tracer(b, b.input("w", TensorType(F32, (5, 6, 7)), "const"))
+    h = Tracer(b, b.input("h", TensorType(F32, (2, 6)), "carry"))
+    v = ops.contract(h, w, "bi,oip->bop")
+    new = ops.tanh(ops.contract(v, w, "bop,oip->bi"))
+    body = b.finish([(new.value, "carry")])
+
+    def run(w, h):
+        return bind(get("scan"), w, h, body=body, length=3, consts=1, carries=1, reverse=False)
+
+    types = {"w": TensorType(F32, (5, 6, 7)), "h": TensorType(F32, (2, 6))}
+    program, _ = trace(run, types)
+    outside, inside = generate(program).text.split("def body_step")
+    assert "copyto(w_view_copy, w_view)" in outside
+    assert "_copy, w" not in inside
+    check_program(etp_backends.get("numpy"), program, _small(program))
+
+
 def _small(program):
     return {k: 0.1 * v for k, v in draw(program, np.random.default_rng(3)).items()}
 

@@ -215,4 +215,3 @@ sample("scan", normal(3), normal(3), normal(4, 2, 3),
 # A loop of no steps is linear in everything, whatever its body.
 sample("scan", normal(3), normal(3), normal(0, 3), smooth=False,
        body=linear_body(), length=0, consts=1, carries=1, reverse=False)  # fmt: skip
-

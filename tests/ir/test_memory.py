@@ -72,9 +72,7 @@ def test_a_trace_update_is_one_region():
         new = ops.add(kept, ops.contract(x, slope, "i,o->io"))
         return z, new, ops.contract(z, new, "o,io->io")
 
-    p, _ = trace(
-        step, {"x": t(3), "h": t(4), "w": t(3, 4), "e": t(3, 4), "d": t(4)}
-    )
+    p, _ = trace(step, {"x": t(3), "h": t(4), "w": t(3, 4), "e": t(3, 4), "d": t(4)})
     found = [(r.shape, len(r.nodes)) for r in regions(p)]
     assert found == [(None, 1), ((4,), 5), ((3, 4), 4)]
 

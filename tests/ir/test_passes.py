@@ -471,9 +471,7 @@ def test_last_uses():
 
 
 def test_lower_leaves_no_marks():
-    p = program(
-        lambda x, w: ops.stop_gradient(bind(get("etp.matmul"), x, w)), x=t(2, 3), w=t(3, 4)
-    )
+    p = program(lambda x, w: ops.stop_gradient(bind(get("etp.matmul"), x, w)), x=t(2, 3), w=t(3, 4))
     q = lower(p)
     assert specs(q) == ["bi,io->bo"]
     assert names(q) == ["contract"]

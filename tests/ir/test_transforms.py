@@ -72,9 +72,7 @@ def test_vjp_is_the_finite_difference(p, seed):
     rng = np.random.default_rng(seed + 2)
     cts = {f"ct_{i}": rng.standard_normal(o.type.shape) for i, o in enumerate(p.outputs)}
     grads = outputs_of(g, given | cts)[len(p.outputs) :]
-    left = sum(
-        np.vdot(cts[f"ct_{i}"], d) for i, d in enumerate(difference(p, given, direction))
-    )
+    left = sum(np.vdot(cts[f"ct_{i}"], d) for i, d in enumerate(difference(p, given, direction)))
     right = sum(np.vdot(x, direction[k]) for x, k in zip(grads, floats(p), strict=True))
     close(right, left)
 

@@ -120,7 +120,10 @@ def _blas(
     work = prod(sizes[c] for c in rows + cols + others)
     if work < WORTH_A_COPY and _mergeable(x, rows, sizes) and _mergeable(x, cols, sizes):
         return x
-    return gathered(block, x, "".join(c for c in stack if c in x.letters) + rows + cols)
+    letters = "".join(c for c in stack if c in x.letters) + rows + cols
+    if block.trips(x.source) > 1:
+        return hoisted(block, x, letters)
+    return gathered(block, x, letters)
 
 
 def _readable(x: Term, rows: str, cols: str, sizes: Mapping[str, int]) -> bool:

@@ -103,10 +103,11 @@ def reshaped(block: Block, x: Ref, shape: tuple[int, ...]) -> Ref:
 
 
 def _logistic(block: Block, node: Node, out: Ref) -> None:
-    block.call("multiply", out, block.text(node.inputs[0]), "0.5")
-    block.call("tanh", out, out.name)
+    # Where exp overflows, 1 / infinity is the right 0.
+    block.call("negative", out, block.text(node.inputs[0]))
+    block.call("exp", out, out.name)
     block.call("add", out, out.name, "1.0")
-    block.call("multiply", out, out.name, "0.5")
+    block.call("divide", out, "1.0", out.name)
 
 
 def _spike(block: Block, node: Node, out: Ref) -> None:

@@ -119,8 +119,8 @@ def _spike(make: Expressions, node: Node) -> str:
 
 
 def _logistic(make: Expressions, node: Node) -> str:
-    half = make.call("multiply", make.array(node.inputs[0]), "0.5")
-    return make.call("multiply", make.call("add", make.call("tanh", half), "1.0"), "0.5")
+    decay = make.call("exp", make.call("negative", make.array(node.inputs[0])))
+    return make.call("reciprocal", make.call("add", decay, "1.0"))
 
 
 def _spread(make: Expressions, x: str, shape: tuple[int, ...], axes: tuple[int, ...]) -> str:

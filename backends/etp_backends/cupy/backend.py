@@ -45,6 +45,7 @@ class CupyBackend(Backend):
     """
 
     name = "cupy"
+    lacks = frozenset({"bf16"})
 
     def __init__(self) -> None:
         import array_api_compat.cupy as standard

@@ -27,6 +27,7 @@ class NumpyBackend(Backend):
     """Runs programs with NumPy, on the threads that NumPy's own matrix product uses."""
 
     name = "numpy"
+    lacks = frozenset({"bf16"})
 
     def compile(self, program: Program, *, donate: Collection[str] = ()) -> NumpyExecutable:
         """Return an executable; the memory of the arrays given for ``donate`` may be overwritten.

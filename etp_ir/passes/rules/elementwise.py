@@ -26,8 +26,7 @@ def constants(m: Match) -> Any:
     if not any(c is not None and isinstance(x, Tracer) for c, x in zip(known, m.args, strict=True)):
         return None
     fixed = [
-        x if c is None else literal(c, x.type.dtype)
-        for c, x in zip(known, m.operands, strict=True)
+        x if c is None else literal(c, x.type.dtype) for c, x in zip(known, m.operands, strict=True)
     ]
     return _emit(m, fixed)
 
