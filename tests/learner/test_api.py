@@ -234,8 +234,9 @@ def test_setting_parameters_is_all_or_nothing() -> None:
     with pytest.raises(etp.ShapeError, match=r"'readout.weight' has shape \(3, 2\), got \(2, 3\)"):
         lr.params = {"readout.bias": np.ones(N_OUT), "readout.weight": np.ones((2, 3))}
     np.testing.assert_equal(arrays(lr.params), before)
-    lr.params["readout.bias"] += 0  # what is handed out is a dict of its own
-    handed = lr.params
+    with pytest.raises(ValueError, match="read-only"):
+        lr.params["readout.bias"] += 1
+    handed = lr.params  # what is handed out is a dict of its own
     handed["readout.bias"] = None
     np.testing.assert_equal(arrays(lr.params), before)
 

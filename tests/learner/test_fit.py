@@ -111,9 +111,60 @@ def test_fit_is_the_loop_for_every_kind_of_rule(
     check_by_hand(*made, update, "adam", np.array([1, 1, 0, 1, 1, 0, 0]))
 
 
-@pytest.mark.parametrize("update", ["step", "sequence"])
-def test_fit_with_bptt(update: Any) -> None:
-    check_by_hand(learner(rule="bptt"), learner(rule="bptt"), update, "adam", np.ones(LENGTH))
+def test_fit_with_bptt() -> None:
+    check_by_hand(learner(rule="bptt"), learner(rule="bptt"), "sequence", "adam", np.ones(LENGTH))
+
+
+def test_bptt_cannot_stream_and_says_when_it_is_truncated() -> None:
+    lr = learner(rule="bptt")
+    ((x, y),) = batches(1)
+    with pytest.raises(etp.NotSupportedError, match="keeps nothing between steps"):
+        lr.step(x[0], y[0])
+    lr.fit([(x, y)], update=2)
+    recurrent = next(n for n in lr.params if n.endswith("w_rec"))
+    found = lr.report().parameters[recurrent]
+    assert (found.status, "truncated" in found.reason) == ("approximate", True)
+    lr.fit([(x, y)], update="sequence")
+    assert lr.report().parameters[recurrent].status == "exact"
+
+
+def test_a_parameter_that_is_not_finite_never_gets_in() -> None:
+    """The loss is finite, its derivative at 0 is not."""
+
+    class Root(etp.Module):
+        def __init__(self) -> None:
+            self.w = etp.Param(np.zeros((2, 2)))
+            self.h = etp.State((2,))
+
+        def __call__(self, x: Any) -> Any:
+            self.h.value = 0.5 * self.h.value + etp.xp.sqrt(etp.xp.abs(etp.matmul(x, self.w)))
+            return self.h.value
+
+    for update in ("step", "sequence"):
+        lr = etp.compile(Root(), "d_rtrl", "mse", backend="numpy")
+        with pytest.raises(etp.DataError, match="a parameter became nan or infinite"):
+            lr.fit([(np.ones((3, 2, 2)), np.zeros((3, 2, 2)))], etp.optim.sgd(0.1), update=update)
+        np.testing.assert_array_equal(lr.params["w"], 0)
+
+
+def test_fractions_in_a_mask_weigh_steps() -> None:
+    lr = learner()
+    ((x, y),) = batches(1)
+    full = lr.grad(x, y)[0]
+    half = lr.grad(x, y, np.full(LENGTH, 0.5))[0]
+    for name, g in full.items():
+        np.testing.assert_allclose(half[name], g / 2, rtol=1e-12)
+
+
+def test_a_label_that_is_no_class_is_refused() -> None:
+    net = etp.nn.Sequential(etp.nn.GRUCell(3, 4, rng=0), etp.nn.Linear(4, 2, rng=0))
+    lr = etp.compile(net, "d_rtrl", backend="numpy")
+    x, y = np.ones((3, 2, 3)), np.array([[1, 2], [0, 1], [-1, 1]])
+    with pytest.raises(etp.DataError, match="label 2 is no class: the model has 2 outputs"):
+        lr.grad(x, y)
+    mask = np.ones((3, 2))
+    mask[0, 1] = 0
+    assert np.isfinite(lr.grad(x, y, mask)[1]["loss"])
 
 
 @pytest.mark.parametrize("schedule", ["step", 2, "chunk"])
