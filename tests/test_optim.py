@@ -140,6 +140,8 @@ def test_schedules() -> None:
         np.testing.assert_allclose(cosine(np.float64(step)), fallen, rtol=1e-14)
         wanted = 0.2 * (step + 1) / 5 if step < 5 else cosine(np.float64(step - 5))
         np.testing.assert_allclose(warm(np.float64(step)), wanted, rtol=1e-14)
+        falling = optim.inverse_root(0.2, 10)(np.float64(step))
+        np.testing.assert_allclose(falling, 0.2 / math.sqrt(1 + step / 10), rtol=1e-14)
         assert optim.constant(0.3)(step) == 0.3
     params = {"cell.w": np.ones(2)}
     for schedule in (warm, lambda step: 0.1 * 0.9**step):

@@ -54,7 +54,7 @@ class Recipe:
     cell: Part
     readout: Part
     hidden: int = 64
-    hidden_full: int = 24
+    hidden_full: int = 16
     lr: float = 4e-3
     weight_decay: float = 0.0
     epochs: int = 16

@@ -17,7 +17,7 @@ from .conftest import SMALL, Etp
         (("train", "--rule", "d_rtlr"), "no learning rule 'd_rtlr'; did you mean 'd_rtrl'?"),
         (("train", "--backend", "numpi"), "no backend 'numpi'; did you mean 'numpy'?"),
         (("train", "--update", "stp"), "update 'stp' is neither 'step', 'sequence' nor a number"),
-        (("train", "--update", "0"), "update 0 is neither"),
+        (("train", "--update", "0"), "update 0 is not a whole number of at least 1"),
         (("train", "--schedule", "chunks"), "schedule 'chunks' is none of"),
         (("train", "--by", "column"), "digits cannot be read by 'column'"),
         (("train", "--batch-size", "5000"), "give a batch size from 1 to 1437"),
