@@ -14,6 +14,7 @@ from etp_ir.errors import ETPError, ModelError
 
 from .model import collect
 from .place import placed
+from .sequences import as_array
 
 if TYPE_CHECKING:
     from .learner import Learner
@@ -48,9 +49,13 @@ def unpack(learner: Learner, state: Mapping[str, Any]) -> None:
         raise ModelError(f"the state dict lacks {', '.join(missing)}")
     if state["stream"]:
         _check_stream(learner, state)
-    to = learner.backend.asarray
-    stream = {n: to(np.array(x)) for n, x in state["stream"].items()}
-    moments = {n: to(np.array(x)) for n, x in state["optimizer"].items()}
+
+    def restored(part: str) -> dict[str, Any]:
+        arrays = {n: as_array(x, f"{part} {n!r}") for n, x in state[part].items()}
+        # Copies: the caller may go on writing into his arrays.
+        return {n: learner.backend.asarray(np.array(x)) for n, x in arrays.items()}
+
+    stream, moments = restored("stream"), restored("optimizer")
     learner.__dict__.update(_params=params, stream=stream, optimizer_state=moments, restored=True)
 
 

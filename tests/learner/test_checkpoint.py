@@ -96,7 +96,8 @@ def test_training_goes_on_bit_for_bit(backend: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "rule"), [("lif", "d_rtrl"), ("gru", "rtrl"), ("lstm", "bptt"), ("masked", "pp_prop")]
+    ("model", "rule"),
+    [("lif", "d_rtrl"), ("gru", "rtrl"), ("lstm", "d_rtrl"), ("masked", "pp_prop")],
 )
 def test_every_kind_of_memory_is_restored(model: str, rule: str) -> None:
     whole, first, last = (on("numpy", model, rule) for _ in range(3))
@@ -232,6 +233,7 @@ def wrong_states() -> dict[str, Any]:
         "part": ({**state, "params": lacking}, "the state dict lacks cell.a"),
         "shape": (changed("params", **{"cell.a": np.ones(4)}), r"shape \(3,\), got \(4,\)"),
         "words": (changed("params", **{"cell.a": np.array(["a", "b", "c"])}), "holds <U1 elements"),
+        "moments": (changed("optimizer", step="one"), "optimizer 'step' holds <U3 elements"),
         "rule": ({**state, "rule": "pp_prop"}, "by rule 'pp_prop', this learner uses 'd_rtrl'"),
         "states": (changed("stream", **{"cell.h": np.ones((3, 4))}), r"shape \(3, 4\) for state"),
     }  # fmt: skip
