@@ -20,6 +20,18 @@ def get(backend: str | Backend = "auto") -> Backend:
     return registry.get(backend)
 
 
+def portable(backend: Backend) -> str | Backend:
+    """Return what another process finds the backend by: its name, or itself if it was made apart.
+
+    A backend may hold a device or a module, which do not pickle.
+    """
+    from etp_backends import registry
+
+    if backend.name in registry.names() and registry.get(backend.name) is backend:
+        return backend.name
+    return backend
+
+
 def available() -> dict[str, Any]:
     """Return, for each backend, None where it can run and else the reason why it cannot."""
     from etp_backends import registry

@@ -11,7 +11,7 @@ from etp_ir.backend import Backend
 from etp_ir.errors import ModelError, ShapeError, nearest
 from etp_ir.types import DType, dtype_of
 
-from . import losses
+from . import backends, losses
 from .checkpoint import pack, unpack
 from .compiled import Compiled, Options, Stages, predict_program
 from .compiler.graph import ETraceGraph
@@ -328,13 +328,15 @@ class Learner:
     def __getstate__(self) -> dict[str, Any]:
         e = self.engine
         return {
-            "settings": (e.model, e.options, e.loss, e.backend, e.dtype, e.check),
+            "settings": (
+                e.model, e.options, e.loss, backends.portable(e.backend), e.dtype, e.check
+            ),
             "batch_size": self.batch_size, "optimizer": self.optimizer, "state": pack(self),
         }  # fmt: skip
 
     def __setstate__(self, kept: dict[str, Any]) -> None:
         model, options, loss, backend, dtype, check = kept["settings"]
-        Learner.__init__(self, model, options=options, loss=loss, backend=backend,
+        Learner.__init__(self, model, options=options, loss=loss, backend=backends.get(backend),
                          batch_size=kept["batch_size"], dtype=dtype, check=check)  # fmt: skip
         unpack(self, kept["state"])
         self.optimizer = kept["optimizer"]

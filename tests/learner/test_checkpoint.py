@@ -212,6 +212,16 @@ def test_learners_pickle_with_everything_they_were_made_with() -> None:
     assert not same(arrays(other.params), arrays(lr.params))
 
 
+def test_a_learner_on_a_backend_of_its_own_pickles_with_it() -> None:
+    pytest.importorskip("jax")
+    import etp_backends.jax as backend
+
+    own = learner("leaky", backend=backend.JaxBackend(device="cpu:0"), dtype="float32")
+    assert pickle.loads(pickle.dumps(own)).backend == own.backend
+    usual = learner("leaky", backend="jax", dtype="float32")
+    assert pickle.loads(pickle.dumps(usual)).backend is usual.backend is etp.backends.get("jax")
+
+
 # -- what cannot be loaded -----------------------------------------------------------------
 def wrong_states() -> dict[str, Any]:
     lr = learner("leaky")
