@@ -179,7 +179,10 @@ class Block:
     def kept_copy(self, x: Ref) -> Ref:
         """Return a row-major copy that lasts until the node being emitted here is done."""
         if x.name not in self._kept:
-            self._kept[x.name] = self.scratch(x.type, f"{x.name}_copy")
+            # The loop runs again after this: what it has used and freed by now, it will overwrite.
+            slot = self.gen.slots.fresh(x.type.nbytes)
+            self._scratch.append(slot)
+            self._kept[x.name] = self.gen.carve(slot, x.type, f"{x.name}_copy")
             text = f"{self.gen.writer.use('copyto')}({self._kept[x.name].name}, {x.name})"
             self.gen.writer.line(text, level=self.level, note=x.type)
         return self._kept[x.name]

@@ -37,10 +37,17 @@ class Slots:
             slot = max(self._free, key=lambda s: (s.nbytes, -s.index))
             slot.nbytes = need
         else:
-            slot = Slot(len(self.all), need)
-            self.all.append(slot)
-            return slot
+            return self._made(need)
         self._free.remove(slot)
+        return slot
+
+    def fresh(self, nbytes: int) -> Slot:
+        """Return a slot that nothing has been written to before."""
+        return self._made(-(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT)
+
+    def _made(self, nbytes: int) -> Slot:
+        slot = Slot(len(self.all), nbytes)
+        self.all.append(slot)
         return slot
 
     def give(self, slot: Slot) -> None:
