@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from . import ops
 from .builder import Builder
 from .core import Input, Operand, Program
 from .primitive import get
-from .tracer import Tracer, bind, operand, wrap
+from .tracer import Tracer, operand
 from .types import TensorType
 
 KINDS = ("const", "carry", "slot")
@@ -91,12 +91,12 @@ class Loop:
         if not results:
             return {}
         body = self.builder.finish(results)
-        found = bind(
-            get("scan"), *(wrap(self.outer, x) for _, x in ports),
-            body=rewrite(body) if rewrite else body, length=self.length,
-            consts=len(self._inputs["const"]), carries=len(carries), reverse=self.reverse,
-        )  # fmt: skip
-        outs: Sequence[Any] = found if isinstance(found, tuple) else (found,)
+        # Not `bind`, which would compute a loop without operands at once.
+        values = self.outer.emit(get("scan"), [x for _, x in ports], {
+            "body": rewrite(body) if rewrite else body, "length": self.length,
+            "consts": len(self._inputs["const"]), "carries": len(carries), "reverse": self.reverse,
+        })  # fmt: skip
+        outs = [Tracer(self.outer, value) for value in values]
         n = len(carries)
         keys = [("final", i) for i in range(n)] + [("stack", i) for i in range(len(outs) - n)]
         return dict(zip(keys, outs, strict=True))

@@ -1,4 +1,4 @@
-"""What the array backends do to a program before they write source: hoist, order, tile."""
+"""What the array backends do to a program before they write source: order and tile."""
 
 import re
 
@@ -11,15 +11,12 @@ import etp_backends
 from etp_backends.array import tile as tiling
 from etp_backends.array.codegen import generate
 from etp_backends.array.dialect import NUMPY
-from etp_backends.array.hoist import hoist
 from etp_backends.array.order import order
 from etp_backends.array.regions import fusible, regions
 from etp_backends.array.tile import tile
-from etp_ir import Builder, Role, Tracer, ops, trace
+from etp_ir import Role, ops, trace
 from etp_ir.core import Value
 from etp_ir.interpreter import evaluate
-from etp_ir.primitive import get
-from etp_ir.tracer import bind
 from etp_ir.types import F32, TensorType
 from tests.backends.conformance import assert_equal, check_program, draw
 from tests.backends.programs import programs
@@ -47,29 +44,6 @@ def small_blocks(monkeypatch):
 
 def scans(program):
     return [node for node in program.walk() if node.primitive.name == "scan"]
-
-
-# -- hoist -----------------------------------------------------------------------------------
-@QUICK
-@given(programs(), st.integers(0, 2**16))
-def test_hoist_keeps_the_meaning(program, seed):
-    same(program, hoist(program), seed)
-
-
-def test_what_a_loop_computes_from_constants_is_computed_once():
-    b = Builder("body")
-    w = Tracer(b, b.input("w", TensorType(F32, (3, 3)), "const"))
-    h = Tracer(b, b.input("h", TensorType(F32, (3,)), "carry"))
-    gate = ops.logistic(ops.mul(w, 2.0))
-    body = b.finish([(ops.contract(h, gate, "i,io->o").value, "carry")])
-
-    def run(w, h):
-        return bind(get("scan"), w, h, body=body, length=4, consts=1, carries=1, reverse=False)
-
-    types = {"w": TensorType(F32, (3, 3)), "h": TensorType(F32, (3,))}
-    program = hoist(trace(run, types)[0])
-    assert [n.primitive.name for n in program.nodes] == ["mul", "logistic", "scan"]
-    assert [n.primitive.name for n in scans(program)[0].attrs["body"].nodes] == ["contract"]
 
 
 # -- order -----------------------------------------------------------------------------------

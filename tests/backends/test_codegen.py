@@ -149,6 +149,24 @@ def test_a_constant_that_needs_a_copy_is_copied_once_outside_of_the_loop():
     check_program(etp_backends.get("numpy"), program, _small(program))
 
 
+def test_a_copy_kept_outside_of_a_loop_is_not_overwritten_inside():
+    """The body frees memory before it needs the copy, and writes there again in the next step."""
+    b = Builder("body")
+    w = Tracer(b, b.input("w", TensorType(F32, (128, 128)), "const"))
+    h = Tracer(b, b.input("h", TensorType(F32, (16, 128)), "carry"))
+    v = ops.tanh(ops.add(ops.contract(h, w, "bi,io->bo"), ops.contract(ops.sin(h), w, "bi,io->bo")))
+    new = ops.tanh(ops.contract(v, w, "bo,io->bi"))
+    body = b.finish([(new.value, "carry")])
+
+    def run(w, h):
+        return bind(get("scan"), w, h, body=body, length=9, consts=1, carries=1, reverse=False)
+
+    types = {"w": TensorType(F32, (128, 128)), "h": TensorType(F32, (16, 128))}
+    program, _ = trace(run, types)
+    assert "copyto(w_view_copy, w_view)" in generate(program).text.split("def body_step")[0]
+    check_program(etp_backends.get("numpy"), program, _small(program))
+
+
 def _small(program):
     return {k: 0.1 * v for k, v in draw(program, np.random.default_rng(3)).items()}
 

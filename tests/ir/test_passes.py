@@ -390,6 +390,26 @@ def test_a_loop_without_results_left_goes():
     same(p, q)
 
 
+@pytest.mark.parametrize("length", [0, 3])
+def test_a_loop_of_numbers_stays_in_the_program(length):
+    """No operand of the loop is left, and a loop without any must not be computed at once."""
+
+    def body():
+        b = Builder("body", float_dtype=F64)
+        c = Tracer(b, b.input("c", t(2), "const"))
+        return b.finish([(ops.exp(c).value, "stack")])
+
+    def function(x):
+        one = ops.full(x.builder, (2,), 1.0, F64)
+        rows = bind(
+            get("scan"), one, body=body(), length=length, consts=1, carries=0, reverse=False
+        )
+        return ops.sin(x), rows
+
+    p = program(lambda x: function(x), x=t(2))
+    same(p, simplify(p))
+
+
 def test_literal_results_of_a_loop_keep_their_type():
     from etp_ir.core import Literal
 

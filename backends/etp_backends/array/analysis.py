@@ -65,7 +65,7 @@ def analyse(
 
 def _classify(facts: Analysis, i: int, node: Node) -> None:
     filled = uniform_of(node)
-    if filled is not None or not node.inputs:
+    if filled is not None or not (node.inputs or node.regions):
         value = node.output
         facts.root[value] = value
         facts.strides[value] = row_major(value.type.shape) if filled is None else (
@@ -74,7 +74,7 @@ def _classify(facts: Analysis, i: int, node: Node) -> None:
         if filled is not None:
             facts.uniform[value] = filled
         return
-    first = node.inputs[0]
+    first = node.inputs[0] if node.inputs else None
     view = view_of(node, facts.strides[first]) if isinstance(first, Value) else None
     if view is not None and isinstance(first, Value):
         value = node.output

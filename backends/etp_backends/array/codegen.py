@@ -6,11 +6,11 @@ from collections.abc import Collection
 from typing import Literal as Choice
 
 from etp_ir.core import Program
+from etp_ir.passes import lower, simplify
 
 from .dialect import NUMPY, Dialect
 from .order import order
 from .planned import generate_planned
-from .prepare import prepare
 from .source import Source
 from .standard import generate_standard
 from .tile import tile
@@ -42,7 +42,7 @@ def generate(
     LoweringError
         If the profile cannot express a primitive.
     """
-    program = prepare(program)
+    program = simplify(lower(program))
     if profile == "standard":
         return generate_standard(program)
     if dialect.tile:

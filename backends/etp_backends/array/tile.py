@@ -33,7 +33,7 @@ BLOCKS = range(1 << 12, 1 << 18)
 def tile(program: Program) -> Program:
     """Return the program with large groups of element-wise nodes as scans over blocks."""
     nodes = [_tiled_body(node) for node in program.nodes]
-    groups = [g for g in regions(nodes) if _rows(nodes, g) and not _constant(nodes, g)]
+    groups = [g for g in regions(nodes) if _rows(nodes, g)]
     program = evolve(program, nodes=tuple(nodes))
     return _grouped(program, groups) if groups else program
 
@@ -53,13 +53,6 @@ def _rows(nodes: Sequence[Node], group: Sequence[int]) -> int:
     extent, row = type.shape[0], type.nbytes // max(type.shape[0], 1)
     sizes = [k for k in range(1, extent) if extent % k == 0 and k * row in BLOCKS]
     return min(sizes, key=lambda k: abs(k * row - BLOCK), default=0)
-
-
-def _constant(nodes: Sequence[Node], group: Sequence[int]) -> bool:
-    """Whether a group computes from numbers only."""
-    known = {v for i in group for v in nodes[i].outputs}
-    known.update(node.output for node in nodes if uniform_of(node) is not None)
-    return all(x in known for i in group for x in nodes[i].inputs if isinstance(x, Value))
 
 
 def _grouped(program: Program, groups: Sequence[Sequence[int]]) -> Program:
