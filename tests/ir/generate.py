@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from etp_ir import Builder, Program, Role, Tracer, ops
 from etp_ir.loop import Loop
 from etp_ir.primitive import get
+from etp_ir.primitives.contract import LETTERS
 from etp_ir.tracer import bind
 from etp_ir.types import BOOL, F64, I32, U32, DType, TensorType
 
@@ -246,7 +247,7 @@ def _cast(m: Maker) -> Any:
 def _contract(m: Maker) -> Any:
     x, b = m.pick()
     y, c = m.pick()
-    letters = iter("abcdefgh")
+    letters = iter(LETTERS)
     left = [next(letters) for _ in range(x.ndim)]
     sizes = dict(zip(left, x.shape, strict=True))
     right: list[str] = []
