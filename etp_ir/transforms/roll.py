@@ -131,36 +131,16 @@ class _Roll:
             else:
                 self.fixed[port.value] = given
         groups = self._classify()
-        outside = [out.value for out in program.outputs if not self._is_carry(out)]
         final: dict[str, Any] = {}
-        for kind in range(6):
-            nodes = groups[kind]
-            wanted = self._wanted(outside, [n for k in range(kind + 1, 6) for n in groups[k]])
-            if kind in (_FORWARD, _BACKWARD):
-                carried = self.forward if kind == _FORWARD else self.backward
-                if carried:
-                    reverse = kind == _BACKWARD
-                    if not reverse:
-                        wanted |= self._wanted([program.output(k).value for k in
-                                                self.backward.values()], [])  # fmt: skip
-                    final.update(self._scan(nodes, carried, initial, wanted, reverse))
-            elif kind == _FIXED:
-                env: dict[Operand, Operand] = {v: t.value for v, t in self.fixed.items()}
-                copy_nodes(nodes, self.builder, env)
-                self.fixed = {
-                    v: Tracer(self.builder, x)
-                    for v, x in env.items()
-                    if isinstance(v, Value) and isinstance(x, Value)
-                }
+        for kind, nodes in enumerate(groups):
+            wanted = self._wanted(kind, [n for later in groups[kind + 1 :] for n in later])
+            if kind == _FIXED:
+                self._once(nodes)
+            elif kind == _FORWARD and self.forward:
+                final.update(self._scan(nodes, self.forward, initial, wanted, reverse=False))
+            elif kind == _BACKWARD and self.backward:
+                final.update(self._scan(nodes, self.backward, initial, wanted, reverse=True))
             else:
-                if kind < _BACKWARD:
-                    wanted |= self._wanted(
-                        [
-                            program.output(k).value
-                            for k in (*self.forward.values(), *self.backward.values())
-                        ],
-                        [],
-                    )
                 self._at_once(nodes, wanted)
         pairs = [(self._output(out, final), out.role) for out in program.outputs]
         return self.builder.finish(pairs)
@@ -191,12 +171,26 @@ class _Roll:
             groups[kind].append(node)
         return groups
 
-    @staticmethod
-    def _wanted(values: Iterable[Operand], nodes: Iterable[Node]) -> set[Value]:
-        found = {v for v in values if isinstance(v, Value)}
-        for node in nodes:
-            found.update(x for x in node.inputs if isinstance(x, Value))
-        return found
+    def _wanted(self, kind: int, later: Iterable[Node]) -> set[Value]:
+        """Return the values that outputs, later nodes, and carries yet to be handed on read."""
+        pending = {**(self.forward if kind < _FORWARD else {}),
+                   **(self.backward if kind < _BACKWARD else {})}  # fmt: skip
+        outputs = self.program.outputs
+        read: list[Operand] = [
+            o.value for o in outputs if not self._is_carry(o) or o.key in pending.values()
+        ]
+        read += [x for node in later for x in node.inputs]
+        return {v for v in read if isinstance(v, Value)}
+
+    # -- once -------------------------------------------------------------------------------
+    def _once(self, nodes: Sequence[Node]) -> None:
+        env: dict[Operand, Operand] = {v: t.value for v, t in self.fixed.items()}
+        copy_nodes(nodes, self.builder, env)
+        self.fixed = {
+            v: Tracer(self.builder, x)
+            for v, x in env.items()
+            if isinstance(v, Value) and isinstance(x, Value)
+        }
 
     # -- for all steps at once --------------------------------------------------------------
     def _at_once(self, nodes: Sequence[Node], wanted: set[Value]) -> None:
