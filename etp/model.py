@@ -16,6 +16,7 @@ from etp_ir.source import Source
 from etp_ir.tracer import Tracer, operand, unwrap
 from etp_ir.types import F32, DType, TensorType, dtype_of, type_of
 
+from .initial import enter
 from .naming import named_by_locals
 from .place import place_of
 from .variables import Param, State, StepTrace, Variable, current_trace, mistake
@@ -151,6 +152,8 @@ def _walk(item: Any, path: str, above: tuple[int, ...]) -> Iterator[tuple[str, A
     """Yield variables, arrays and modules below an item; a reference to a parent is skipped."""
     if isinstance(item, (Variable, np.ndarray)):
         yield path, item
+        if isinstance(item, State) and item.initial is not None:
+            yield f"{path}.init", item.initial
         return
     if id(item) in above:
         return
@@ -180,7 +183,8 @@ class TracedStep:
     params
         Initial parameters by path, in the element type of the program.
     states
-        Initial states by path.
+        Initial states by path; where initial states are trained, also whether the step is the
+        first.
     constants
         Captured arrays by input name.
     aliases
@@ -234,6 +238,7 @@ def trace_step(
     trace = StepTrace(builder, modules={id(m): m for m in found.modules.values()})
     inputs, x = _open_inputs(builder, x_type, chosen, found)
     params, states = _open_variables(trace, found, chosen)
+    started = enter(trace, found.states)
     _check_signature(model, x)
     paths = {id(m): path for path, m in reversed(found.modules.items())}
     with trace.active(), named_by_locals(builder, paths):
@@ -241,14 +246,13 @@ def trace_step(
     with trace.active():
         output = _output(builder, model, unwrap(result))
     outputs: list[tuple[Any, Role]] = [(output, Role("output"))]
-    for path, state in found.states.items():
-        if id(state) not in trace.written:
-            raise _never_assigned(model, found, path)
-        new = trace.written[id(state)].value
-        outputs.append((new, Role("state", (path,))))
+    # A state that the step did not assign keeps its value.
+    outputs += [(trace.values[id(s)].value, Role("state", (p,))) for p, s in found.states.items()]
+    outputs += [(operand(builder, False), Role("state", (name,))) for name in started]
     return TracedStep(
-        builder.finish(outputs), params, states, dict(builder.bindings), found.aliases, inputs
-    )
+        builder.finish(outputs), params, {**states, **started}, dict(builder.bindings),
+        found.aliases, inputs,
+    )  # fmt: skip
 
 
 def _open_inputs(
@@ -349,15 +353,3 @@ def _check_signature(model: Module, x: Any) -> None:
                 where=f"at {_place(model)}", how="pass several inputs as a dict or a tuple",
             )
         ) from None  # fmt: skip
-
-
-def _never_assigned(model: Module, found: Found, path: str) -> ModelError:
-    owner = found.modules.get(path.rpartition(".")[0], model)
-    name = path.rpartition(".")[2]
-    return ModelError(
-        compose(
-            f"state {path!r} is never assigned in a step of {type(model).__name__}",
-            where=f"__call__ of {type(owner).__name__} is at {_place(owner)}",
-            how=f"assign its next value, `self.{name}.value = ...`, or remove the State",
-        )
-    )
