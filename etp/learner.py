@@ -282,9 +282,12 @@ class Learner:
     @property
     @placed
     def graph(self) -> ETraceGraph:
-        """Hidden groups, relations, statuses and ``explain(path)``."""
+        """Hidden groups, relations, statuses, diagnostics and ``explain(path)``."""
         compiled, length, _ = self.engine.last()
-        return ETraceGraph(compiled.structure, compiled.statuses(self.engine.stretch, length))
+        stretch = self.engine.stretch
+        found = compiled.statuses(stretch, length)
+        records = compiled.diagnostics(stretch, length, found)
+        return ETraceGraph(compiled.structure, found, records, compiled.step.places)
 
     @placed
     def specialise(self, x: Any, y: Any, length: int = 1) -> None:

@@ -191,6 +191,8 @@ class TracedStep:
         Further paths of shared variables.
     inputs
         Name of each input of the step, with its key where ``x`` is a dict or a tuple.
+    places
+        The user's own lines where parameters and states were made, by path.
     """
 
     program: Program
@@ -199,6 +201,7 @@ class TracedStep:
     constants: dict[str, np.ndarray[Any, Any]]
     aliases: dict[str, str]
     inputs: dict[str, Any]
+    places: dict[str, Source] = field(factory=dict)
 
     def bind(self, x: Any) -> dict[str, Any]:
         """Return the arrays of ``x`` by input name."""
@@ -251,8 +254,14 @@ def trace_step(
     outputs += [(operand(builder, False), Role("state", (name,))) for name in started]
     return TracedStep(
         builder.finish(outputs), params, {**states, **started}, dict(builder.bindings),
-        found.aliases, inputs,
+        found.aliases, inputs, _places(found),
     )  # fmt: skip
+
+
+def _places(found: Found) -> dict[str, Source]:
+    """Return where parameters and states were made, by path."""
+    made: dict[str, Variable] = {**found.params, **found.states}
+    return {path: v.source for path, v in made.items() if v.source is not None}
 
 
 def _open_inputs(

@@ -82,6 +82,7 @@ class Variable:
 
     def __init__(self, array: Any) -> None:
         self._array = array
+        self.source = user_source()
 
     # -- value ------------------------------------------------------------------------------
     @property
@@ -305,7 +306,6 @@ class State(Variable):
                 ModelError, "a State needs a shape", "give its shape for one example, such as (3,)"
             )
         self.initial = init if isinstance(init, Param) else None
-        self.source = user_source()
         if shape is None:
             shape = np.shape(unwrap(init))
         extents = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
