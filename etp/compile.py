@@ -75,7 +75,7 @@ def compile(
     batch_size = as_count(batch_size, "batch_size")
     kind, _ = parse_schedule(schedule)
     if kind == "chunk" and not isinstance(chosen, rules.TraceRule) and chosen.name != "bptt":
-        raise NotSupportedError(f"{chosen.name} admits schedule 'step' only")
+        raise NotSupportedError(f"{chosen.name} admits schedule 'step' only (ETP605)")
     stored = None if trace_dtype is None else _float(trace_dtype, "trace_dtype")
     runner = backends.get(backend)
     for kind_of in (dtype, trace_dtype):

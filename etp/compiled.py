@@ -172,7 +172,8 @@ class Compiled:
         """
         if self.offline:
             raise NotSupportedError(
-                f"{self.options.rule.name} keeps nothing between steps, so it cannot stream\n"
+                f"{self.options.rule.name} keeps nothing between steps, so it cannot stream "
+                "(ETP606)\n"
                 "call grad or fit on whole sequences, or choose an online rule"
             )
         return gradient_program(

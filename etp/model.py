@@ -341,10 +341,10 @@ def _place(module: Module) -> Source | str:
 def _check_contents(model: Module, found: Found) -> None:
     kind = type(model).__name__
     if not found.states:
-        what = f"{kind} has no State: nothing carries over from one step to the next"
+        what = f"{kind} has no State: nothing carries over from one step to the next (ETP307)"
         how = "keep an etp.State in an attribute, or add a cell of etp.nn"
     elif not any(p.trainable for p in found.params.values()):
-        what, how = f"{kind} has no Param to train", "keep an etp.Param in an attribute"
+        what, how = f"{kind} has no Param to train (ETP110)", "keep an etp.Param in an attribute"
     else:
         return
     raise ModelError(compose(what, where=f"at {_place(model)}", how=how))

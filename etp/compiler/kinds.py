@@ -141,8 +141,9 @@ class DiagnosticKind(Enum):
 
     # -- 3xx: states and groups ---------------------------------------------------------------
     STATE_NOT_ASSIGNED = (
-        "ETP301", "error",
-        "a state is never assigned in a step", "assign its next value, or remove the State",
+        "ETP301", "warning",
+        "a state is never assigned in a step, so it keeps its initial value",
+        "assign its next value, or keep what is constant in an array",
     )  # fmt: skip
     NOT_DIFFERENTIATED = (
         "ETP302", "info",

@@ -65,7 +65,7 @@ def choose(
     if not isinstance(rule, TraceRule):
         if kind == "chunk":
             raise NotSupportedError(
-                f"{rule.name} keeps influence matrices and admits schedule 'step' only"
+                f"{rule.name} keeps influence matrices and admits schedule 'step' only (ETP605)"
             )
         return Choice(Plan("scan", length), "step", "influence matrices advance at every step")
     if kind == "step" or length == 1:
