@@ -13,6 +13,7 @@ from etp_ir.transforms.roll import roll
 from etp_ir.types import DType, TensorType
 
 from .compiler.diagnostics import CompilationRecord, diagnose
+from .compiler.canonical import canonical
 from .compiler.report import Report, cost, parameter_reports
 from .compiler.status import Status, statuses
 from .compiler.structure import Structure, analyse
@@ -81,7 +82,7 @@ class Compiled:
     _sequences: dict[int, Sequences] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self.structure = analyse(self.loss.program)
+        self.structure = analyse(canonical(self.loss.program))
         o = self.options
         name = self.loss.program.name
         self.steps = Steps(self.structure, o.rule, o.window, name, o.trace_dtype)

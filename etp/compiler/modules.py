@@ -17,6 +17,7 @@ from ..model import Module, TracedStep, trace_step
 from ..place import placed
 from ..sequences import as_array
 from ..traced import with_loss
+from .canonical import canonical
 from .diagnostics import diagnose
 from .graph import ETraceGraph
 from .status import statuses
@@ -128,7 +129,7 @@ def _structure(step: TracedStep, y: Any, loss: Loss | None) -> Structure:
         target, function = step.program.output("output").type, _everything
     else:
         target, function = _types(y), losses.get(loss)
-    return analyse(with_loss(step, target, function, {}).program)
+    return analyse(canonical(with_loss(step, target, function, {}).program))
 
 
 def _everything(output: Any, target: Any) -> Any:
