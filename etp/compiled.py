@@ -12,8 +12,8 @@ from etp_ir.transforms.batch import batch_program
 from etp_ir.transforms.roll import roll
 from etp_ir.types import DType, TensorType
 
-from .compiler.diagnostics import CompilationRecord, diagnose
 from .compiler.canonical import canonical
+from .compiler.diagnostics import CompilationRecord, diagnose
 from .compiler.report import Report, cost, parameter_reports
 from .compiler.status import Status, statuses
 from .compiler.structure import Structure, analyse

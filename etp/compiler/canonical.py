@@ -17,6 +17,8 @@ from etp_ir.passes import dce
 from etp_ir.source import Source
 from etp_ir.transforms.flatten import Flattener
 
+from .through import position_wise
+
 # A loop of more rounds is not written out: programs would grow beyond reason.
 LONGEST = 256
 
@@ -74,16 +76,17 @@ def _wanted(program: Program) -> set[Node]:
             _check(node, marks[0])
         elif leaving.isdisjoint(node.outputs):
             continue
-        if _opens(node) or marks:
+        if _opens(node):
             found.add(node)
     return found
 
 
 def _opens(node: Node) -> bool:
-    """Whether a node can be written out."""
-    if node.primitive.name == "scan":
-        return bool(node.attrs["length"] <= LONGEST)
-    return node.primitive.name == "cond"
+    """Whether a node is written out: a choice, or a loop through which no position is followed."""
+    if node.primitive.name != "scan":
+        return node.primitive.name == "cond"
+    marked = any(n.primitive.is_etp for n in _inside(node))
+    return node.attrs["length"] <= LONGEST and (marked or not position_wise(node))
 
 
 def _inside(node: Node) -> Iterable[Node]:
