@@ -1,0 +1,283 @@
+"""Models made from a description: what hypothesis draws, and what a failure prints.
+
+A recipe is data. Its text can be pasted into a test, and `build` makes the model of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+import etp
+from etp import xp
+
+N_IN, N_OUT = 2, 2
+SOURCES = ("x", "below", "skip", "top", "own0", "own1", "own2")
+WEIGHTS = (
+    "plain", "mask", "abs_sign", "sum", "concat", "slice", "tied", "standardised", "fast", "driven",
+)  # fmt: skip
+TAILS = (
+    "none", "slice", "split", "concat", "reshape", "permute", "roll", "gather", "broadcast",
+    "layer_norm", "softmax", "mean_pool", "mean", "product", "chain",
+)  # fmt: skip
+DECAYS = ("fixed", "vector", "scalar", "plain")
+STARTS = ("zero", "fixed", "trained")
+
+
+@frozen
+class Product:
+    """A weight product and the way of its result to the state.
+
+    Attributes
+    ----------
+    source
+        ``x``, the layer below, the first layer (``skip``), the last layer (``top``, one step old
+        unless it is the layer itself), or a state of the layer.
+    weight, tail
+        Expression of the weight; what happens to the result.
+    traced
+        Whether the weight goes through an eligibility-trace product or a plain one.
+    bias
+        Whether a trained bias is added.
+    gates
+        State that the result multiplies, through a sigmoid; by default it is added.
+    """
+
+    source: str = "x"
+    weight: str = "plain"
+    tail: str = "none"
+    traced: bool = True
+    bias: bool = False
+    gates: int | None = None
+
+
+@frozen
+class Update:
+    """One assignment: ``state = f(decay * state + couplings + products)``.
+
+    Attributes
+    ----------
+    couplings
+        States whose current values enter position by position, as ``0.3 sin(s)``.
+    """
+
+    state: int
+    decay: str | None = "fixed"
+    couplings: tuple[int, ...] = ()
+    products: tuple[Product, ...] = ()
+    squash: bool = True
+
+
+@frozen
+class Layer:
+    """States of one width, where they start, and their assignments in order."""
+
+    width: int
+    starts: tuple[str, ...]
+    updates: tuple[Update, ...]
+
+
+@frozen
+class Recipe:
+    """A model: layers, whether the readout is a traced product, and the seed of its numbers."""
+
+    layers: tuple[Layer, ...]
+    traced_readout: bool = True
+    seed: int = 0
+
+
+def build(recipe: Recipe) -> etp.Module:
+    """Return the model that a recipe describes."""
+    return Net(recipe)
+
+
+class Net(etp.Module):
+    """Layers one on another, and a readout of every state of the last."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        rng = np.random.default_rng(recipe.seed)
+        shared: dict[Any, etp.Param] = {}
+        widths = {"x": N_IN, "top": recipe.layers[-1].width, "skip": recipe.layers[0].width}
+        self.layers = []
+        for i, layer in enumerate(recipe.layers):
+            below = recipe.layers[i - 1].width if i else N_IN
+            self.layers.append(Cell(layer, {**widths, "below": below}, rng, shared))
+        last = recipe.layers[-1]
+        self.readout = etp.Param(rng.normal(size=(last.width * len(last.starts), N_OUT)))
+        self.traced = recipe.traced_readout
+
+    def __call__(self, x: Any) -> Any:
+        below = x
+        for layer in self.layers:
+            sources = {
+                "x": x, "below": below,
+                "top": self.layers[-1].states[0].value, "skip": self.layers[0].states[0].value,
+            }  # fmt: skip
+            layer.advance(sources)
+            below = layer.states[-1].value
+        read = xp.concat([s.value for s in self.layers[-1].states])
+        return etp.matmul(read, self.readout) if self.traced else read @ self.readout
+
+
+class Cell(etp.Module):
+    """One layer."""
+
+    def __init__(
+        self, layer: Layer, widths: dict[str, int], rng: np.random.Generator,
+        shared: dict[Any, etp.Param],
+    ) -> None:  # fmt: skip
+        n = layer.width
+        self.states = [etp.State((n,), init=_start(kind, n, rng)) for kind in layer.starts]
+        self.updates = [Assignment(u, n, widths, rng, shared) for u in layer.updates]
+
+    def advance(self, sources: dict[str, Any]) -> None:
+        """Carry out the assignments in order."""
+        for update in self.updates:
+            update.apply(self.states, sources)
+
+
+def _start(kind: str, n: int, rng: np.random.Generator) -> Any:
+    drawn = rng.normal(size=n)
+    return {"zero": None, "fixed": drawn, "trained": etp.Param(drawn)}[kind]
+
+
+class Assignment(etp.Module):
+    """One assignment with its parameters."""
+
+    def __init__(
+        self, update: Update, n: int, widths: dict[str, int], rng: np.random.Generator,
+        shared: dict[Any, etp.Param],
+    ) -> None:  # fmt: skip
+        self.recipe = update
+        if update.decay in ("vector", "scalar", "plain"):
+            self.decay = etp.Param(rng.normal(size=() if update.decay == "scalar" else n))
+        self.products = [Term(p, n, widths, rng, shared) for p in update.products]
+
+    def apply(self, states: list[etp.State], sources: dict[str, Any]) -> None:
+        """Assign the state."""
+        u = self.recipe
+        total = self.kept(states[u.state].value)
+        for j in u.couplings:
+            total = total + 0.3 * xp.sin(states[j].value)
+        for term in self.products:
+            own = {f"own{i}": s.value for i, s in enumerate(states)}
+            y = term({**sources, **own})
+            gates = term.recipe.gates
+            total = total + (y if gates is None else xp.sigmoid(y) * states[gates].value)
+        states[u.state].value = xp.tanh(total) if u.squash else total
+
+    def kept(self, value: Any) -> Any:
+        """Return what is kept of the state's value."""
+        kind = self.recipe.decay
+        if kind is None:
+            return xp.zeros_like(value)
+        if kind == "fixed":
+            return 0.7 * value
+        if kind == "plain":
+            return xp.sigmoid(self.decay.value) * value
+        return etp.element_wise(self.decay, xp.sigmoid) * value
+
+
+class Term(etp.Module):
+    """One product with its weight expression and its tail."""
+
+    def __init__(
+        self, product: Product, n: int, widths: dict[str, int], rng: np.random.Generator,
+        shared: dict[Any, etp.Param],
+    ) -> None:  # fmt: skip
+        self.recipe, self.n = product, n
+        rows = widths.get(product.source, n)
+        columns = {
+            "slice": n + 2, "split": 2 * n, "concat": n - 1, "broadcast": 1, "mean_pool": 2 * n,
+        }.get(product.tail, n)  # fmt: skip
+        self.w = self.main(product.weight, (rows, columns), rng, shared)
+        if product.weight in ("sum", "concat"):
+            extra = (1, columns) if product.weight == "concat" else (rows, columns)
+            self.v = etp.Param(rng.normal(size=extra))
+        if product.tail in ("product", "chain"):
+            self.w2 = etp.Param(rng.normal(size=(n, n)))
+        if product.bias:
+            self.b = etp.Param(rng.normal(size=columns))
+        self.mask = np.array(rng.integers(0, 2, (rows, columns)), np.float64)
+        self.mask[0] = 1.0
+        self.sign = np.where(rng.random((rows, columns)) < 0.5, -1.0, 1.0)
+        self.index = np.array(rng.integers(0, n, n))
+
+    def main(
+        self, kind: str, shape: tuple[int, int], rng: np.random.Generator,
+        shared: dict[Any, etp.Param],
+    ) -> etp.Param:  # fmt: skip
+        """Return the first parameter of the weight."""
+        rows, columns = shape
+        own = {"concat": (rows - 1, columns), "slice": (rows + 1, columns + 1)}.get(kind, shape)
+        param = etp.Param(rng.normal(size=own))
+        return shared.setdefault(shape, param) if kind == "tied" else param
+
+    def weight(self, sources: dict[str, Any]) -> Any:
+        """Return the effective weight."""
+        kind, w = self.recipe.weight, self.w
+        if kind == "mask":
+            return self.mask * w
+        if kind == "abs_sign":
+            return xp.abs(w) * self.sign
+        if kind == "sum":
+            return w + self.v
+        if kind == "concat":
+            return xp.concat([self.v, w], axis=0)
+        if kind == "slice":
+            return w[1:, :-1]
+        if kind == "standardised":
+            centred = w - xp.mean(w, axis=0, keepdims=True)
+            return centred / xp.sqrt(xp.mean(centred * centred) + 0.5)
+        if kind == "fast":
+            return w * (1.0 + 0.3 * xp.tanh(xp.sum(sources["own0"])))
+        if kind == "driven":
+            return w * (1.0 + 0.3 * xp.tanh(sources["x"][0]))
+        return w
+
+    def __call__(self, sources: dict[str, Any]) -> Any:
+        r = self.recipe
+        x, w = sources[r.source], self.weight(sources)
+        if r.traced:
+            y = etp.matmul(x, w, self.b if r.bias else None)
+        else:
+            y = xp.matmul(x, w) + (self.b.value if r.bias else 0.0)
+        return self.tail(y, sources)
+
+    def tail(self, y: Any, sources: dict[str, Any]) -> Any:
+        """Return the result on its way to the state."""
+        n, kind = self.n, self.recipe.tail
+        if kind == "slice":
+            return y[1 : n + 1]
+        if kind == "split":
+            a, b = xp.split(y, 2)
+            return a * xp.sigmoid(b)
+        if kind == "concat":
+            return xp.concat([y, 0.5 * sources["x"][:1]])
+        if kind == "reshape":
+            return xp.reshape(xp.tanh(xp.reshape(y, (n, 1))), (n,))
+        if kind == "permute":
+            rows = 2 if n % 2 == 0 else 1
+            return xp.reshape(xp.permute_dims(xp.reshape(y, (rows, n // rows)), (1, 0)), (n,))
+        if kind == "roll":
+            return xp.roll(y, 1)
+        if kind == "gather":
+            return xp.take(y, self.index)
+        if kind == "broadcast":
+            return xp.broadcast_to(y, (n,))
+        if kind == "layer_norm":
+            d = y - xp.mean(y)
+            return d / xp.sqrt(xp.mean(d * d) + 0.5)
+        if kind == "softmax":
+            return n * xp.softmax(y)
+        if kind == "mean_pool":
+            return xp.mean(xp.reshape(y, (n, 2)), axis=1)
+        if kind == "mean":
+            return xp.broadcast_to(xp.reshape(xp.mean(y), (1,)), (n,))
+        if kind == "product":
+            return etp.matmul(xp.tanh(y), self.w2)
+        if kind == "chain":
+            return y + xp.tanh(y) @ self.w2
+        return y
