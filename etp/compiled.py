@@ -13,6 +13,7 @@ from etp_ir.transforms.roll import roll
 from etp_ir.types import DType, TensorType
 
 from .compiler.report import Report, cost, diagnostics, parameter_reports
+from .compiler.scope import Scope
 from .compiler.status import Status, statuses
 from .compiler.structure import Structure, analyse
 from .model import TracedStep
@@ -33,6 +34,8 @@ class Options:
     window: int
     schedule: str | int
     trace_dtype: DType | None
+    scope: Scope
+    tail: str
 
 
 @frozen
@@ -80,8 +83,8 @@ class Compiled:
     _sequences: dict[int, Sequences] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self.structure = analyse(self.loss.program)
         o = self.options
+        self.structure = analyse(self.loss.program, self.loss.constants, scope=o.scope, tail=o.tail)
         name = self.loss.program.name
         self.steps = Steps(self.structure, o.rule, o.window, name, o.trace_dtype)
         self.forms = Forms(self.steps)
@@ -89,7 +92,7 @@ class Compiled:
     @property
     def offline(self) -> bool:
         """Whether the rule keeps nothing between steps, and needs whole sequences."""
-        return not self.steps.traces and self.options.rule.name == "bptt"
+        return not isinstance(self.options.rule, TraceRule)
 
     def statuses(self, stretch: int, length: int) -> dict[str, Status]:
         """Return the status of every parameter's gradient.

@@ -49,6 +49,6 @@ class ETraceGraph:
             lines.append(f"  enters `{node.primitive.name}`{through}{place}")
             for relation in self.structure.relations:
                 if relation.node is node:
-                    states = ", ".join(relation.group.states)
+                    states = ", ".join(relation.states)
                     lines.append(f"    and reaches, position by position: {states}")
         return "\n".join(lines)
