@@ -15,6 +15,13 @@ from etp_ir.errors import (
 
 from . import backends, checkpoint, init, losses, nn, optim, oracle, rules
 from .compile import compile
+from .compiler import (
+    CompilationRecord,
+    CompilationWarning,
+    DiagnosticKind,
+    DiagnosticLevel,
+    compile_etrace_graph,
+)
 from .fit import History
 from .functional import element_wise, matmul, spike, stop_gradient
 from .learner import Learner
@@ -24,8 +31,9 @@ from .sequences import DataError
 __version__ = "0.1.0"
 
 __all__ = [
-    "CompilationError", "DataError", "ETPError", "History", "Learner", "ModelError", "Module",
+    "CompilationError", "CompilationRecord", "CompilationWarning", "DataError", "DiagnosticKind",
+    "DiagnosticLevel", "ETPError", "History", "Learner", "ModelError", "Module",
     "NotSupportedError", "Param", "ShapeError", "State", "TraceError", "backends", "checkpoint",
-    "compile", "element_wise", "init", "losses", "matmul", "nn", "optim", "oracle", "rules",
-    "spike", "stop_gradient", "xp",
+    "compile", "compile_etrace_graph", "element_wise", "init", "losses", "matmul", "nn", "optim",
+    "oracle", "rules", "spike", "stop_gradient", "xp",
 ]  # fmt: skip

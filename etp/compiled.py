@@ -12,7 +12,8 @@ from etp_ir.transforms.batch import batch_program
 from etp_ir.transforms.roll import roll
 from etp_ir.types import DType, TensorType
 
-from .compiler.report import Report, cost, diagnostics, parameter_reports
+from .compiler.diagnostics import CompilationRecord, diagnose
+from .compiler.report import Report, cost, parameter_reports
 from .compiler.scope import Scope
 from .compiler.status import Status, statuses
 from .compiler.structure import Structure, analyse
@@ -102,8 +103,22 @@ class Compiled:
         stretch, length
             Steps between two updates, and in a sequence.
         """
-        truncated = stretch if self.offline and stretch < length else None
-        return statuses(self.structure, self.options.rule, self.options.window, truncated)
+        o = self.options
+        return statuses(self.structure, o.rule, o.window, self._truncated(stretch, length))
+
+    def diagnostics(
+        self, stretch: int, length: int, found: dict[str, Status] | None = None
+    ) -> tuple[CompilationRecord, ...]:
+        """Return the records of what was found and left out; ``found`` are the statuses."""
+        o = self.options
+        return diagnose(
+            self.structure, found or self.statuses(stretch, length), o.rule, o.window,
+            truncated=self._truncated(stretch, length), trace_dtype=o.trace_dtype,
+            places=self.step.places,
+        )  # fmt: skip
+
+    def _truncated(self, stretch: int, length: int) -> int | None:
+        return stretch if self.offline and stretch < length else None
 
     def sequences(self, batch: int) -> Sequences:
         """Return the builder of sequence programs for a batch size."""
@@ -160,7 +175,8 @@ class Compiled:
         """
         if self.offline:
             raise NotSupportedError(
-                f"{self.options.rule.name} keeps nothing between steps, so it cannot stream\n"
+                f"{self.options.rule.name} keeps nothing between steps, so it cannot stream "
+                "(ETP606)\n"
                 "call grad or fit on whole sequences, or choose an online rule"
             )
         return gradient_program(
@@ -185,5 +201,5 @@ class Compiled:
             o.rule.name, backend, batch, o.window, choice.label, choice.why,
             tuple(g.states for g in self.structure.groups),
             parameter_reports(self.structure, found, self.steps.traces, batch),
-            diagnostics(self.structure, found), flops, moved,
+            self.diagnostics(stretch, length, found), flops, moved,
         )  # fmt: skip

@@ -14,6 +14,7 @@ from etp_ir.errors import ModelError, TypeRuleError, compose
 from etp_ir.types import DType
 
 from .compiled import Compiled, Options
+from .compiler.records import warn
 from .losses import check_labels
 from .model import Module, TracedStep, trace_step
 from .sequences import Batch, DataError, check_batch, step_type
@@ -34,6 +35,8 @@ class Engine:
         The model compiled for the last data, with their length and batch size.
     stretch
         Steps with fixed weights when the last data were met: less than their length in training.
+    looked, warned
+        What was looked through for warnings, and what was warned about.
     """
 
     model: Module
@@ -47,6 +50,8 @@ class Engine:
     executables: dict[Any, Executable] = field(init=False, factory=dict)
     seen: tuple[Compiled, int, int] | None = field(init=False, default=None)
     stretch: int = field(init=False, default=1)
+    looked: set[Any] = field(init=False, factory=set)
+    warned: set[Any] = field(init=False, factory=set)
 
     # -- data -------------------------------------------------------------------------------
     def batch(self, xs: Any, ys: Any, mask: Any = None) -> Batch:
@@ -92,7 +97,18 @@ class Engine:
         check_labels(self.loss, batch.ys, batch.mask, output.shape[-1] if output.rank else 1)
         self.seen = self.compiled[key], batch.length, batch.size
         self.stretch = min(stretch or batch.length, batch.length)
+        self._warn(self.compiled[key], batch.length)
         return self.compiled[key]
+
+    def _warn(self, compiled: Compiled, length: int) -> None:
+        """Issue the warnings of what was compiled, each once for this model."""
+        truncated = self.stretch < length
+        if (id(compiled), truncated) in self.looked:
+            return
+        self.looked.add((id(compiled), truncated))
+        records = compiled.diagnostics(self.stretch, length)
+        warn(r for r in records if (r.kind, r.parameter, r.state) not in self.warned)
+        self.warned.update((r.kind, r.parameter, r.state) for r in records)
 
     def last(self) -> tuple[Compiled, int, int]:
         """Return what was compiled last.

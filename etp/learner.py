@@ -18,6 +18,7 @@ from .compiler.graph import ETraceGraph
 from .compiler.report import Report
 from .engine import Engine, named
 from .fit import History, apply_optimizer, fit
+from .initial import is_flag
 from .model import Module, collect
 from .place import placed
 from .sequences import as_array, as_count, check_batch, loss_weights
@@ -259,7 +260,10 @@ class Learner:
         if not self.stream:
             return {}
         states = collect(self.engine.model).states
-        return {n: x for n, x in self.stream.items() if (n in states) == (kind == "state")}
+        return {
+            n: x for n, x in self.stream.items()
+            if not is_flag(n) and (n in states) == (kind == "state")
+        }  # fmt: skip
 
     # -- what was compiled ------------------------------------------------------------------
     @property
@@ -278,9 +282,12 @@ class Learner:
     @property
     @placed
     def graph(self) -> ETraceGraph:
-        """Hidden groups, relations, statuses and ``explain(path)``."""
+        """Hidden groups, relations, statuses, diagnostics and ``explain(path)``."""
         compiled, length, _ = self.engine.last()
-        return ETraceGraph(compiled.structure, compiled.statuses(self.engine.stretch, length))
+        stretch = self.engine.stretch
+        found = compiled.statuses(stretch, length)
+        records = compiled.diagnostics(stretch, length, found)
+        return ETraceGraph(compiled.structure, found, records, compiled.step.places)
 
     @placed
     def specialise(self, x: Any, y: Any, length: int = 1) -> None:

@@ -16,6 +16,7 @@ from etp_ir.source import Source
 from etp_ir.tracer import Tracer, operand, unwrap
 from etp_ir.types import F32, DType, TensorType, dtype_of, type_of
 
+from .initial import enter
 from .naming import named_by_locals
 from .place import place_of
 from .variables import Param, State, StepTrace, Variable, current_trace, mistake
@@ -151,6 +152,8 @@ def _walk(item: Any, path: str, above: tuple[int, ...]) -> Iterator[tuple[str, A
     """Yield variables, arrays and modules below an item; a reference to a parent is skipped."""
     if isinstance(item, (Variable, np.ndarray)):
         yield path, item
+        if isinstance(item, State) and item.initial is not None:
+            yield f"{path}.init", item.initial
         return
     if id(item) in above:
         return
@@ -180,13 +183,16 @@ class TracedStep:
     params
         Initial parameters by path, in the element type of the program.
     states
-        Initial states by path.
+        Initial states by path; where initial states are trained, also whether the step is the
+        first.
     constants
         Captured arrays by input name.
     aliases
         Further paths of shared variables.
     inputs
         Name of each input of the step, with its key where ``x`` is a dict or a tuple.
+    places
+        The user's own lines where parameters and states were made, by path.
     """
 
     program: Program
@@ -195,6 +201,7 @@ class TracedStep:
     constants: dict[str, np.ndarray[Any, Any]]
     aliases: dict[str, str]
     inputs: dict[str, Any]
+    places: dict[str, Source] = field(factory=dict)
 
     def bind(self, x: Any) -> dict[str, Any]:
         """Return the arrays of ``x`` by input name."""
@@ -234,6 +241,7 @@ def trace_step(
     trace = StepTrace(builder, modules={id(m): m for m in found.modules.values()})
     inputs, x = _open_inputs(builder, x_type, chosen, found)
     params, states = _open_variables(trace, found, chosen)
+    started = enter(trace, found.states)
     _check_signature(model, x)
     paths = {id(m): path for path, m in reversed(found.modules.items())}
     with trace.active(), named_by_locals(builder, paths):
@@ -241,14 +249,19 @@ def trace_step(
     with trace.active():
         output = _output(builder, model, unwrap(result))
     outputs: list[tuple[Any, Role]] = [(output, Role("output"))]
-    for path, state in found.states.items():
-        if id(state) not in trace.written:
-            raise _never_assigned(model, found, path)
-        new = trace.written[id(state)].value
-        outputs.append((new, Role("state", (path,))))
+    # A state that the step did not assign keeps its value.
+    outputs += [(trace.values[id(s)].value, Role("state", (p,))) for p, s in found.states.items()]
+    outputs += [(operand(builder, False), Role("state", (name,))) for name in started]
     return TracedStep(
-        builder.finish(outputs), params, states, dict(builder.bindings), found.aliases, inputs
-    )
+        builder.finish(outputs), params, {**states, **started}, dict(builder.bindings),
+        found.aliases, inputs, _places(found),
+    )  # fmt: skip
+
+
+def _places(found: Found) -> dict[str, Source]:
+    """Return where parameters and states were made, by path."""
+    made: dict[str, Variable] = {**found.params, **found.states}
+    return {path: v.source for path, v in made.items() if v.source is not None}
 
 
 def _open_inputs(
@@ -328,10 +341,10 @@ def _place(module: Module) -> Source | str:
 def _check_contents(model: Module, found: Found) -> None:
     kind = type(model).__name__
     if not found.states:
-        what = f"{kind} has no State: nothing carries over from one step to the next"
+        what = f"{kind} has no State: nothing carries over from one step to the next (ETP307)"
         how = "keep an etp.State in an attribute, or add a cell of etp.nn"
     elif not any(p.trainable for p in found.params.values()):
-        what, how = f"{kind} has no Param to train", "keep an etp.Param in an attribute"
+        what, how = f"{kind} has no Param to train (ETP110)", "keep an etp.Param in an attribute"
     else:
         return
     raise ModelError(compose(what, where=f"at {_place(model)}", how=how))
@@ -349,15 +362,3 @@ def _check_signature(model: Module, x: Any) -> None:
                 where=f"at {_place(model)}", how="pass several inputs as a dict or a tuple",
             )
         ) from None  # fmt: skip
-
-
-def _never_assigned(model: Module, found: Found, path: str) -> ModelError:
-    owner = found.modules.get(path.rpartition(".")[0], model)
-    name = path.rpartition(".")[2]
-    return ModelError(
-        compose(
-            f"state {path!r} is never assigned in a step of {type(model).__name__}",
-            where=f"__call__ of {type(owner).__name__} is at {_place(owner)}",
-            how=f"assign its next value, `self.{name}.value = ...`, or remove the State",
-        )
-    )

@@ -82,6 +82,7 @@ class Variable:
 
     def __init__(self, array: Any) -> None:
         self._array = array
+        self.source = user_source()
 
     # -- value ------------------------------------------------------------------------------
     @property
@@ -281,29 +282,53 @@ class Param(Variable):
 
 
 class State(Variable):
-    """What the model carries from one step to the next.
+    """What the model carries from one step to the next; it keeps its value until assigned.
 
     Parameters
     ----------
     shape
-        Shape for one example, without a batch axis.
+        Shape for one example, without a batch axis; that of ``init`` if not given.
     init
-        Value at the start of every sequence: a number or an array; zero if not given.
+        Value at the start of every sequence: a number or an array; zero if not given. A trained
+        `Param` makes the start learned: it has a trace and a gradient like other weights.
     dtype
         Element type; if not given, the floating-point type the model is compiled for.
+
+    Examples
+    --------
+    >>> State(init=Param(np.ones(3))).shape
+    (3,)
     """
 
-    def __init__(self, shape: Any, init: Any = None, dtype: Any = None) -> None:
+    def __init__(self, shape: Any = None, init: Any = None, dtype: Any = None) -> None:
+        if shape is None and init is None:
+            raise mistake(
+                ModelError, "a State needs a shape", "give its shape for one example, such as (3,)"
+            )
+        self.initial = init if isinstance(init, Param) else None
+        if shape is None:
+            shape = np.shape(unwrap(init))
         extents = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
         self.declared: DType | None = None if dtype is None else dtype_of(dtype)
+        if self.initial is not None and self.declared is not None:
+            raise mistake(
+                ModelError, "a State that starts from a Param has the element type of parameters",
+                "leave dtype out, or give an array as init",
+            )  # fmt: skip
         chosen = (self.declared or F32).numpy()
         start = np.zeros(extents, chosen)
         if init is not None:
             data = np.asarray(unwrap(init))
             data = data if self.declared is None and data.ndim else data.astype(chosen)
-            start = fitted(data if data.ndim else data[()], extents, None, "a State's init")
-        self.init = start
+            whole = self.initial is None and not data.ndim
+            start = fitted(data[()] if whole else data, extents, None, "a State's init")
+        self._start = start
         super().__init__(start)
+
+    @property
+    def init(self) -> Any:
+        """Value at the start of every sequence."""
+        return self._start if self.initial is None else self.initial._array
 
     def reset(self) -> None:
         """Return to the initial value."""

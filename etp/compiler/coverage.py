@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from etp_ir.core import Node, Value
 
-from .paths import Paths
+from .influence import Influence
 from .pattern import Pattern, neighbours
 from .positions import NONE, Targets
 from .scope import Scope
@@ -87,45 +87,47 @@ class Coverage:
 
 
 def local_coverage(
-    y: Value, states: Sequence[str], paths: Paths, scope: Scope, tail: str
+    y: Value, states: Sequence[str], influence: Influence, scope: Scope, tail: str
 ) -> Coverage | None:
     """Return the coverage of a product within one hidden group, each position for itself."""
-    reached = [s for s in states if paths.leads(y, s)]
+    reached = [s for s in states if influence.leads(y, s)]
     if not reached:
         return None
-    size = paths.states[states[0]][0].type.size
-    if tail == "exact" and not all(paths.wise(y, s) for s in reached):
+    size = influence.states[states[0]][0].type.size
+    if tail == "exact" and not all(influence.wise(y, s) for s in reached):
         index = None
     else:
-        index = _agree(paths.reaches[s].targets.get(y) for s in states)
+        index = _agree(influence.reaches[s].targets.get(y) for s in states)
         if index is None:
             return None
     edges = {}
     for new in states:
         for old in states:
-            if scope.name == "coupled" and paths.onward(new, old):
-                edges[new, old] = WISE if paths.keeps_positions(new, old) else BLOCK
-            elif paths.stays(new, old):
+            if scope.name == "coupled" and influence.onward(new, old):
+                edges[new, old] = WISE if influence.keeps_positions(new, old) else BLOCK
+            elif influence.stays(new, old):
                 edges[new, old] = WISE
     return Coverage({s: Place(s, size, index) for s in states}, edges)
 
 
-def closed_coverage(y: Value, paths: Paths, follows: Callable[[str, str], bool]) -> Coverage | None:
+def closed_coverage(
+    y: Value, influence: Influence, follows: Callable[[str, str], bool]
+) -> Coverage | None:
     """Return the coverage of all that a product ever influences along the edges followed.
 
     A state stays position by position as long as every path to it is.
     """
     found: dict[str, Targets | None] = {}
-    for s in paths.live:
-        if paths.leads(y, s):
-            found[s] = paths.reaches[s].targets[y] if paths.wise(y, s) else None
+    for s in influence.live:
+        if influence.leads(y, s):
+            found[s] = influence.reaches[s].targets[y] if influence.wise(y, s) else None
     if not found:
         return None
     edges = [
-        (new, old) for old in paths.live for new in paths.live
-        if paths.onward(new, old) and follows(new, old)
+        (new, old) for old in influence.live for new in influence.live
+        if influence.onward(new, old) and follows(new, old)
     ]  # fmt: skip
-    kept = {edge for edge in edges if paths.keeps_positions(*edge)}
+    kept = {edge for edge in edges if influence.keeps_positions(*edge)}
     changed = True
     while changed:
         changed = False
@@ -138,7 +140,11 @@ def closed_coverage(y: Value, paths: Paths, follows: Callable[[str, str], bool])
             if isinstance(before, tuple) or not _same(before, merged):
                 found[new] = merged
                 changed = True
-    places = {s: Place(s, paths.states[s][0].type.size, found[s]) for s in paths.live if s in found}
+    places = {
+        s: Place(s, influence.states[s][0].type.size, found[s])
+        for s in influence.live
+        if s in found
+    }
     modes = {
         (new, old): WISE if (new, old) in kept and _same(found[new], found[old]) else DENSE
         for new, old in edges if old in found
@@ -146,13 +152,13 @@ def closed_coverage(y: Value, paths: Paths, follows: Callable[[str, str], bool])
     return Coverage(places, modes)
 
 
-def hop_coverage(node: Node, paths: Paths, pattern: Pattern, hops: int) -> Coverage | None:
+def hop_coverage(node: Node, influence: Influence, pattern: Pattern, hops: int) -> Coverage | None:
     """Return the coverage of what a product influences within a number of steps."""
     y = node.output
-    start = {s: pattern.within(y, s) for s in paths.live if paths.leads(y, s)}
+    start = {s: pattern.within(y, s) for s in influence.live if influence.leads(y, s)}
     if not start:
         return None
-    sets, complete = neighbours(start, paths, pattern, hops)
+    sets, complete = neighbours(start, influence, pattern, hops)
     places = {}
     for s, reached in sets.items():
         index, several = _table(reached, y.type.shape)
@@ -160,9 +166,9 @@ def hop_coverage(node: Node, paths: Paths, pattern: Pattern, hops: int) -> Cover
     modes: Edges = {}
     for new in places:
         for old in places:
-            if paths.onward(new, old):
+            if influence.onward(new, old):
                 a, b = places[new], places[old]
-                same = a.key[1:] == b.key[1:] and paths.keeps_positions(new, old)
+                same = a.key[1:] == b.key[1:] and influence.keeps_positions(new, old)
                 modes[new, old] = WISE if same else DENSE
     return Coverage(places, modes, complete)
 

@@ -1,112 +1,170 @@
-"""Which values depend on which, and which of the paths in between are position-wise."""
+"""Paths in a traced step: what leads where, through which operations, and where a path is cut."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator
+from functools import cached_property
 
 import networkx as nx
-import numpy as np
+from attrs import define
 
-from etp_ir.core import Literal, Operand, Program, Value
+from etp_ir.core import Literal, Node, Operand, Program, Value
+from etp_ir.source import Source
 
-from .positions import NONE, Cut, Reach
+from .positions import Cut
+from .structure import HiddenGroup, Structure
 
-States = Mapping[str, tuple[Value, Operand]]
 
+@define(slots=False, eq=False)
+class Paths:
+    """Questions about the paths of a structure, each answered once."""
 
-class Dependence:
-    """Which values depend on which, along paths that carry a derivative."""
+    structure: Structure
 
-    def __init__(self, program: Program) -> None:
-        self.graph = nx.DiGraph()
-        self.graph.add_nodes_from(port.value for port in program.inputs)
-        for node in program.nodes:
-            for value in node.outputs:
-                self.graph.add_node(value)
-                if node.primitive.jvp is None:
-                    continue
-                for x in node.inputs:
-                    if isinstance(x, Value) and x.type.dtype.is_float:
-                        self.graph.add_edge(x, value)
-        self._after: dict[Value, set[Value]] = {}
+    @property
+    def program(self) -> Program:
+        """The traced step with its loss."""
+        return self.structure.program
 
-    def after(self, value: Value) -> set[Value]:
-        """Return the values that depend on ``value``, itself included."""
-        if value not in self._after:
-            self._after[value] = nx.descendants(self.graph, value) | {value}
-        return self._after[value]
+    @cached_property
+    def params(self) -> dict[str, Value]:
+        """Parameters by dotted path."""
+        return {p.name: p.value for p in self.program.inputs_of("param")}
+
+    @cached_property
+    def loss(self) -> Operand:
+        """The loss of the step."""
+        return self.program.output("loss").value
+
+    @cached_property
+    def group_of(self) -> dict[str, HiddenGroup]:
+        """The hidden group of each state."""
+        return {state: group for group in self.structure.groups for state in group.states}
+
+    def old(self, state: str) -> Value:
+        """Return the value of a state that enters the step."""
+        return self.structure.states[state][0]
+
+    def new(self, state: str) -> Operand:
+        """Return the value of a state that leaves the step."""
+        return self.structure.states[state][1]
 
     def leads(self, start: Operand, end: Operand) -> bool:
-        """Whether ``end`` depends on ``start``."""
-        if isinstance(start, Literal) or isinstance(end, Literal):
-            return False
-        return end in self.after(start)
+        """Whether a path that carries a derivative leads from one value to another."""
+        return self.structure.dependence.leads(start, end)
 
-    def leads_avoiding(self, start: Operand, end: Operand, avoid: set[Value]) -> bool:
-        """Whether ``end`` depends on ``start`` along a path that meets none of ``avoid``."""
-        if isinstance(start, Literal) or isinstance(end, Literal):
-            return False
-        if start in avoid:
-            return False
-        return nx.has_path(nx.restricted_view(self.graph, avoid - {end}, []), start, end)
-
-
-class Paths:
-    """Paths of one step from values to new states, and from old states to new ones.
-
-    Attributes
-    ----------
-    live
-        States that reach the loss of a later step.
-    """
-
-    def __init__(
-        self, states: States, reaches: Mapping[str, Reach], dependence: Dependence, loss: Operand
-    ) -> None:
-        self.states, self.reaches, self.dependence = states, reaches, dependence
-        self.live = self._live(loss)
-
-    def _live(self, loss: Operand) -> tuple[str, ...]:
-        found = {n for n, (old, _) in self.states.items() if self.dependence.leads(old, loss)}
-        while True:
+    @cached_property
+    def live(self) -> set[str]:
+        """States through which something reaches the loss of a later step."""
+        found = {n for n in self.structure.states if self.leads(self.old(n), self.loss)}
+        stack = sorted(found)
+        while stack:
+            end = self.new(stack.pop())
             more = {
-                n for n in self.states if n not in found and any(self.onward(m, n) for m in found)
-            }
-            if not more:
-                return tuple(n for n in self.states if n in found)
+                n for n in self.structure.states
+                if n not in found and self.leads(self.old(n), end)
+            }  # fmt: skip
             found |= more
+            stack += sorted(more)
+        return found
 
-    # -- within the step --------------------------------------------------------------------
-    def leads(self, value: Value, state: str) -> bool:
-        """Whether a new state depends on a value."""
-        return self.dependence.leads(value, self.states[state][1])
+    def reached(self, value: Operand) -> list[str]:
+        """Return the live states that a value reaches within the step."""
+        return [
+            n for n in self.structure.states if n in self.live and self.leads(value, self.new(n))
+        ]
 
-    def cut(self, value: Value, state: str) -> Cut | None:
-        """Return a cut on a path from a value to a new state, if there is one."""
-        for cut in self.reaches[state].cuts:
-            x = cut.node.inputs[cut.operand]
-            if not isinstance(x, Literal) and self.dependence.leads(value, x):
-                return cut
-        return None
+    @cached_property
+    def varying(self) -> set[Value]:
+        """Values that depend on more than parameters and constants."""
+        found = {p.value for p in self.program.inputs if p.role.kind not in ("param", "const")}
+        for node in self.program.nodes:
+            if any(isinstance(x, Value) and x in found for x in node.inputs):
+                found.update(node.outputs)
+        return found
 
-    def wise(self, value: Value, state: str) -> bool:
-        """Whether all paths from a value to a new state are position-wise."""
-        return value in self.reaches[state].targets and self.cut(value, state) is None
+    @cached_property
+    def everything(self) -> nx.DiGraph:
+        """Which values depend on which, whether or not a derivative flows."""
+        graph = nx.DiGraph()
+        graph.add_nodes_from(p.value for p in self.program.inputs)
+        for node in self.program.nodes:
+            for y in node.outputs:
+                graph.add_node(y)
+                graph.add_edges_from((x, y) for x in node.inputs if isinstance(x, Value))
+        return graph
 
-    # -- from step to step ------------------------------------------------------------------
-    def onward(self, new: str, old: str) -> bool:
-        """Whether the new value of one state depends on the old value of another."""
-        return self.leads(self.states[old][0], new)
+    # -- weight products --------------------------------------------------------------------
+    def weight_of(self, node: Node) -> Operand:
+        """Return the weight of an eligibility-trace node."""
+        return node.inputs[node.primitive.weight or 0]
 
-    def stays(self, new: str, old: str) -> bool:
-        """Whether position p of an old state reaches position p of a new one, where not cut."""
-        before, after = self.states[old][0], self.states[new][1]
-        targets = self.reaches[new].targets.get(before)
-        if targets is None or before.type.shape != after.type.shape:
-            return False
-        flat = targets.ravel()
-        return bool(((flat == NONE) | (flat == np.arange(flat.size))).all())
+    @cached_property
+    def marked(self) -> tuple[Node, ...]:
+        """All eligibility-trace nodes of the step, regions apart."""
+        return tuple(n for n in self.program.nodes if n.primitive.is_etp)
 
-    def keeps_positions(self, new: str, old: str) -> bool:
-        """Whether position p of an old state reaches position p of a new one and no other."""
-        return self.stays(new, old) and self.cut(self.states[old][0], new) is None
+    def products_of(self, parameter: str) -> list[Node]:
+        """Return the products that are trained on a parameter."""
+        return [n for n, w in self.structure.weights.items() if parameter in w.params]
+
+    def states_of(self, parameter: str) -> list[str]:
+        """Return the states of the hidden groups that products of a parameter have traces in."""
+        nodes = self.products_of(parameter)
+        found = (s for r in self.structure.relations if r.node in nodes for s in r.group.states)
+        return list(dict.fromkeys(found))
+
+    def title(self, node: Node) -> str:
+        """Return the name of an operation, quoted, with its weight where it has one."""
+        weight = self.structure.weights.get(node)
+        return f"`{node.primitive.name}`" + (f" with {weight.name}" if weight else "")
+
+    # -- cuts -------------------------------------------------------------------------------
+    def cuts_after(self, start: Value, state: str) -> Iterator[Cut]:
+        """Yield the cuts on paths from a value to a new state, in the order of the program."""
+        for cut in self.structure.reaches[state].cuts:
+            if self.leads(start, cut.node.inputs[cut.operand]):
+                yield cut
+
+    # -- chains of operations ---------------------------------------------------------------
+    def chain(
+        self, start: Value, end: Operand, *, avoid: Collection[Value] = (),
+        cuts: Iterable[Cut] = (), every: bool = False,
+    ) -> list[Node] | None:  # fmt: skip
+        """Return the operations on a shortest path, or None where there is no path.
+
+        Parameters
+        ----------
+        avoid
+            Values that the path must not meet; its ends may be among them.
+        cuts
+            Operands that the path must not go through.
+        every
+            Follow paths that carry no derivative too.
+        """
+        if isinstance(end, Literal) or start is end:
+            return None if isinstance(end, Literal) else []
+        graph = self.everything if every else self.structure.dependence.graph
+        closed = {(x, y) for cut in cuts for y in cut.node.outputs
+                  if isinstance(x := cut.node.inputs[cut.operand], Value)}  # fmt: skip
+        view = nx.restricted_view(graph, set(avoid) - {start, end}, closed & set(graph.edges))
+        try:
+            values = nx.shortest_path(view, start, end)
+        except nx.NetworkXNoPath:
+            return None
+        return [self.program.producers[v] for v in values[1:]]
+
+
+def first_source(nodes: Iterable[Node]) -> Source | None:
+    """Return the first source among nodes."""
+    return next((n.source for n in nodes if n.source), None)
+
+
+def brief(source: Source | None) -> str:
+    """Return ``file:line`` without the folder, or nothing."""
+    return f"{source.file.rsplit('/', 1)[-1]}:{source.line}" if source else ""
+
+
+def quoted(node: Node) -> str:
+    """Return the name of an operation, quoted."""
+    return f"`{node.primitive.name}`"

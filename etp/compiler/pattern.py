@@ -14,7 +14,7 @@ import numpy as np
 
 from etp_ir.core import Literal, Node, Operand, Program, Value
 
-from .paths import Paths
+from .influence import Influence
 from .positions import Known, contraction_of
 
 # Row: position of the new state; column: element of the value.
@@ -105,15 +105,15 @@ class Pattern:
 
 
 def neighbours(
-    start: Mapping[str, Sets], paths: Paths, pattern: Pattern, hops: int
+    start: Mapping[str, Sets], influence: Influence, pattern: Pattern, hops: int
 ) -> tuple[dict[str, Sets], bool]:
     """Return the sets reached in ``hops - 1`` further steps, and whether more would add nothing."""
     sets = dict(start)
     for k in range(hops):
         grown = dict(sets)
         for old, reached in sets.items():
-            for new in paths.live:
-                if paths.onward(new, old):
+            for new in influence.live:
+                if influence.onward(new, old):
                     step = pattern.onward(new, old).astype(np.uint8) @ reached.astype(np.uint8) > 0
                     grown[new] = grown[new] | step if new in grown else step
         if grown.keys() == sets.keys() and all(np.array_equal(grown[s], sets[s]) for s in sets):

@@ -145,7 +145,7 @@ class Pieces:
 
     # -- transition and tails ---------------------------------------------------------------
     def row(self, state: str) -> Row:
-        """Return dh'/dh and dh'/dy of one new state, along its position-wise paths."""
+        """Return dh'/dh and dh'/dy of one new state, along its position-wise influence."""
         if state not in self._rows:
             after = self.structure.states[state][1]
             row = _no_row()
@@ -181,7 +181,7 @@ class Pieces:
         mine = [r for r in s.relations if state in r.places]
         states = {name for r in mine for name in r.places}
         old = {name: s.states[name][0] for name in s.states if name in states}
-        nodes = [r.node for r in mine if s.paths.leads(r.y, state)]
+        nodes = [r.node for r in mine if s.influence.leads(r.y, state)]
         return old, list(dict.fromkeys(nodes))
 
     def _pull_row(
@@ -250,7 +250,11 @@ class Pieces:
         place, y = relation.places[state], relation.y
         axes = axes_of(relation.node)
         s = self.structure
-        exact = s.scope.name == "diagonal" or s.paths.wise(y, state) or not s.paths.leads(y, state)
+        exact = (
+            s.scope.name == "diagonal"
+            or s.influence.wise(y, state)
+            or not s.influence.leads(y, state)
+        )
         if not place.wide and exact:
             x = self.row(state)[1].get(relation.node)
             return None if x is None else Named(x, axes.y, axes.universe)

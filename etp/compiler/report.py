@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, frozen
+from attrs import asdict, evolve, frozen
 
 from etp_ir.core import Program, Value
 
+from .records import CompilationRecord, by_kind, subjects
 from .status import Status
 from .structure import Structure
 
 if TYPE_CHECKING:
     from ..schedules.traces import TraceArray
 
+LEVELS = {"info": "dim", "warning": "yellow", "error": "red"}
 STYLES = {"exact": "green", "approximate": "yellow", "direct-only": "red", "unreachable": "red"}
 
 
@@ -58,7 +60,7 @@ class Report:
     parameters
         One entry per parameter, by dotted path.
     diagnostics
-        Sentences about what the compiler left out.
+        Records of what the compiler found and left out, by code.
     flops_per_step, bytes_per_step
         Estimated arithmetic, and bytes read and written, of one step for the batch when traces
         are advanced step by step.
@@ -72,13 +74,14 @@ class Report:
     why: str
     groups: tuple[tuple[str, ...], ...]
     parameters: dict[str, ParameterReport]
-    diagnostics: tuple[str, ...]
+    diagnostics: tuple[CompilationRecord, ...]
     flops_per_step: int
     bytes_per_step: int
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data."""
-        return asdict(self)
+        plain = asdict(evolve(self, diagnostics=()))
+        return {**plain, "diagnostics": [r.to_dict() for r in self.diagnostics]}
 
     def __str__(self) -> str:
         from io import StringIO
@@ -127,9 +130,16 @@ class Report:
                     console.print(
                         f"  {text.rstrip()}", highlight=False, soft_wrap=True, markup=False
                     )
-        told = {f"{name}: {p.status}: {p.reason}" for name, p in self.parameters.items()}
-        for text in (d for d in self.diagnostics if d not in told):
-            console.print(f"\nnote: {text}", highlight=False, soft_wrap=True, markup=False)
+        found = by_kind(self.diagnostics)
+        if found:
+            console.print()
+        for kind, records in found.items():
+            text = (f"{kind.code} {kind.level.value:<8}{len(records):>3} x {kind.slug:<22}"
+                    f"{subjects(records, 2)}")  # fmt: skip
+            console.print(
+                text.rstrip(), highlight=False, soft_wrap=True, markup=False,
+                style=LEVELS[kind.level.value],
+            )  # fmt: skip
 
 
 def parameter_reports(
@@ -150,13 +160,6 @@ def parameter_reports(
             tuple(a.type.shape for a in mine), batch * sum(a.type.nbytes for a in mine),
         )  # fmt: skip
     return out
-
-
-def diagnostics(structure: Structure, found: dict[str, Status]) -> tuple[str, ...]:
-    """Return one sentence for each parameter whose gradient leaves something out."""
-    return tuple(
-        f"{name}: {s.status}: {s.reason}" for name, s in found.items() if s.status != "exact"
-    )
 
 
 def cost(program: Program) -> tuple[int, int]:

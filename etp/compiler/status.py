@@ -52,7 +52,7 @@ class _Judge:
         self.s, self.rule, self.window, self.truncated = structure, rule, window, truncated
         self.loss: Operand = structure.program.output("loss").value
         self.leads = structure.dependence.leads
-        self.paths = structure.paths
+        self.influence = structure.influence
         self.pieces = Pieces(structure, "status")
 
     # -- one parameter ----------------------------------------------------------------------
@@ -81,7 +81,7 @@ class _Judge:
 
     def _reached(self, value: Value) -> list[str]:
         """Return the live states that a value reaches within the step."""
-        return [n for n in self.paths.live if self.paths.leads(value, n)]
+        return [n for n in self.influence.live if self.influence.leads(value, n)]
 
     def _plain(self, value: Value, products: list[Node]) -> Status | None:
         """Return a verdict on uses outside weight products, or None if none reaches a state."""
@@ -101,7 +101,7 @@ class _Judge:
             return Status(EXACT, "it acts within the step; its direct gradient is all there is")
         related = [r for r in self.s.relations if r.node is node]
         if not related:
-            cut = self.paths.cut(y, reached[0])
+            cut = self.influence.cut(y, reached[0])
             return Status(DIRECT, f"it reaches {reached[0]} only through {_told(cut)}")
         if self.rule.approximation:
             return Status(APPROXIMATE, self.rule.approximation)
@@ -127,9 +127,9 @@ class _Judge:
         """Return what is lost on the way from a product to new states."""
         for name in reached:
             places = [r.places[name] for r in related if name in r.places]
-            if any(p.wide for p in places) or (places and self.paths.wise(y, name)):
+            if any(p.wide for p in places) or (places and self.influence.wise(y, name)):
                 continue
-            cut = self.paths.cut(y, name)
+            cut = self.influence.cut(y, name)
             if cut is not None:
                 return f"a path to {name} through {_told(cut)} is not followed"
             return f"its path to {name} is not position-wise"
@@ -141,13 +141,13 @@ class _Judge:
         seen = set(stack)
         while stack:
             name = stack.pop(0)
-            for other in self.paths.live:
-                if not self.paths.onward(other, name):
+            for other in self.influence.live:
+                if not self.influence.onward(other, name):
                     continue
                 how = relation.edges.get((other, name))
-                kept = how == DENSE or self.paths.keeps_positions(other, name)
+                kept = how == DENSE or self.influence.keeps_positions(other, name)
                 if how is None or not kept:
-                    cut = self.paths.cut(self.s.states[name][0], other)
+                    cut = self.influence.cut(self.s.states[name][0], other)
                     if cut is None:
                         return f"the path {name} -> {other} joins no hidden group"
                     return (f"the path {name} -> {other} through {_told(cut)} is not followed in "

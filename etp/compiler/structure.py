@@ -12,7 +12,7 @@ from etp_ir.core import Literal, Node, Operand, Program, Value
 
 from .coverage import Coverage, Edges, Place, closed_coverage, hop_coverage, local_coverage
 from .expose import expose
-from .paths import Dependence, Paths
+from .influence import Dependence, Influence
 from .pattern import Pattern
 from .positions import Cut, Known, Reach, Targets, known_values, reach
 from .scope import Scope
@@ -123,7 +123,7 @@ class Structure:
         Hidden groups, and weight products whose influence on them is followed.
     weights
         The weight of every eligibility-trace node that is trained through its mark.
-    paths
+    influence
         What leads where, and how.
     scope, tail
         How much is followed.
@@ -135,14 +135,14 @@ class Structure:
     groups: tuple[HiddenGroup, ...]
     relations: tuple[HiddenParamOpRelation, ...]
     weights: dict[Node, Weight]
-    paths: Paths
+    influence: Influence
     scope: Scope
     tail: str
 
     @property
     def dependence(self) -> Dependence:
         """Which values depend on which."""
-        return self.paths.dependence
+        return self.influence.dependence
 
     def of(self, group: HiddenGroup) -> tuple[HiddenParamOpRelation, ...]:
         """Return the relations that reach a group."""
@@ -181,47 +181,50 @@ def analyse(
     weights = _weights(program, dependence)
     known = known_values(program, constants or {})
     reaches = {name: reach(program, after, weights, known) for name, (_, after) in states.items()}
-    paths = Paths(states, reaches, dependence, program.output("loss").value)
-    groups = find_hidden_groups(paths)
+    influence = Influence(states, reaches, dependence, program.output("loss").value)
+    groups = find_hidden_groups(influence)
     relations = find_hidden_param_op_relations(
-        program, weights, groups, paths, scope=scope, tail=tail, known=known
+        program, weights, groups, influence, scope=scope, tail=tail, known=known
     )
-    return Structure(program, states, reaches, groups, relations, weights, paths, scope, tail)
+    return Structure(program, states, reaches, groups, relations, weights, influence, scope, tail)
 
 
-def find_hidden_groups(paths: Paths) -> tuple[HiddenGroup, ...]:
+def find_hidden_groups(influence: Influence) -> tuple[HiddenGroup, ...]:
     """Return the connected components of states under position-wise transitions."""
     graph = nx.Graph()
-    graph.add_nodes_from(paths.states)
+    graph.add_nodes_from(influence.states)
     graph.add_edges_from(
-        (old, new) for new in paths.states for old in paths.states if paths.stays(new, old)
+        (old, new)
+        for new in influence.states
+        for old in influence.states
+        if influence.stays(new, old)
     )
-    order = {name: i for i, name in enumerate(paths.states)}
+    order = {name: i for i, name in enumerate(influence.states)}
     components = sorted(
         (sorted(c, key=order.__getitem__) for c in nx.connected_components(graph)),
         key=lambda c: order[c[0]],
     )
-    return tuple(HiddenGroup(tuple(c), paths.states[c[0]][0].type.shape) for c in components)
+    return tuple(HiddenGroup(tuple(c), influence.states[c[0]][0].type.shape) for c in components)
 
 
 def find_hidden_param_op_relations(
     program: Program, weights: Mapping[Node, Weight], groups: tuple[HiddenGroup, ...],
-    paths: Paths, *, scope: Scope, tail: str, known: Known,
+    influence: Influence, *, scope: Scope, tail: str, known: Known,
 ) -> tuple[HiddenParamOpRelation, ...]:  # fmt: skip
     """Return the weight products whose influence is followed, in the order of the program."""
     home = {s: g for g in groups for s in g.states}
-    follows = _no_feedback(program, groups, paths) if scope.name == "layered" else _everything
-    pattern = Pattern(program, paths.states, known) if scope.name == "sparse_n" else None
+    follows = _no_feedback(program, groups, influence) if scope.name == "layered" else _everything
+    pattern = Pattern(program, influence.states, known) if scope.name == "sparse_n" else None
 
     def coverages(node: Node) -> Iterable[tuple[HiddenGroup, Coverage | None]]:
         if scope.local:
             for group in groups:
-                yield group, local_coverage(node.output, group.states, paths, scope, tail)
+                yield group, local_coverage(node.output, group.states, influence, scope, tail)
             return
         if pattern is not None:
-            found = hop_coverage(node, paths, pattern, scope.hops)
+            found = hop_coverage(node, influence, pattern, scope.hops)
         else:
-            found = closed_coverage(node.output, paths, follows)
+            found = closed_coverage(node.output, influence, follows)
         if found is not None:
             first = next(
                 (s for s, p in found.places.items() if not p.wide), next(iter(found.places))
@@ -244,7 +247,7 @@ def _everything(new: str, old: str) -> bool:
     return True
 
 
-def _no_feedback(program: Program, groups: tuple[HiddenGroup, ...], paths: Paths) -> Any:
+def _no_feedback(program: Program, groups: tuple[HiddenGroup, ...], influence: Influence) -> Any:
     """Return the test for transitions that do not lead from a later group to an earlier one.
 
     A group is later if the last of its new states is computed later in the step.
@@ -252,7 +255,7 @@ def _no_feedback(program: Program, groups: tuple[HiddenGroup, ...], paths: Paths
     made = {v: i for i, node in enumerate(program.nodes) for v in node.outputs}
 
     def when(group: HiddenGroup) -> int:
-        new = (paths.states[s][1] for s in group.states)
+        new = (influence.states[s][1] for s in group.states)
         return max((made.get(v, -1) for v in new if isinstance(v, Value)), default=-1)
 
     order = {s: when(g) for g in groups for s in g.states}

@@ -71,7 +71,7 @@ def _wholly_counted(structure: Structure, relation: HiddenParamOpRelation) -> bo
     """Whether every path from ``y`` to this step's loss is in ``u`` times the signal."""
     y, loss = relation.y, structure.program.output("loss").value
     for state, place in relation.places.items():
-        if not place.everywhere and structure.paths.cut(y, state) is not None:
+        if not place.everywhere and structure.influence.cut(y, state) is not None:
             return False
     states = (structure.states[n][1] for n in relation.states)
     boundary = {v for v in states if isinstance(v, Value)}

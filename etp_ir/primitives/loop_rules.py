@@ -163,10 +163,10 @@ def _provide(
     read = [x for n in linear for x in n.inputs if x in level]
     read = [x for x in dict.fromkeys(read) if x not in names]
 
-    copy_nodes(_ancestors(inner.nodes, [x for x in read if level[x] == 0]), loop.builder, names)
+    copy_nodes(ancestors(inner.nodes, [x for x in read if level[x] == 0]), loop.builder, names)
     steady = [x for x in read if level[x] == 1]
     once: dict[Operand, Operand] = {v: x for v, (kind, x) in origin.items() if kind == "const"}
-    copy_nodes(_ancestors(inner.nodes, steady), outer, once)
+    copy_nodes(ancestors(inner.nodes, steady), outer, once)
     for x in steady:
         names[x] = loop.add("const", wrap(outer, once[x]), x.type, "k").value
 
@@ -185,7 +185,7 @@ def _provide(
         names[x] = loop.add("slot", Tracer(outer, rows), x.type, "r").value
 
 
-def _ancestors(nodes: Sequence[Node], values: Iterable[Operand]) -> list[Node]:
+def ancestors(nodes: Sequence[Node], values: Iterable[Operand]) -> list[Node]:
     """Return the nodes on which the values depend, in order."""
     wanted = set(values)
     kept: list[Node] = []
@@ -208,7 +208,7 @@ def scan_transpose(
     what = kinds(body, consts, carries)
     linear = _linear_inputs(body, consts, carries, [isinstance(x, Hole) for x in operands])
     ports = [port for port, flag in zip(body.inputs, linear, strict=True) if flag]
-    moved = _dependents(body, [port.value for port in ports])
+    moved = dependents(body.nodes, [port.value for port in ports])
     loop = Loop(outer, f"{body.name}.transpose", length, not reverse)
     env: dict[Operand, Operand] = {}
     for kind, port, x, flag in zip(what, body.inputs, operands, linear, strict=True):
@@ -254,8 +254,8 @@ def _linear_inputs(body: Program, consts: int, carries: int, given: Sequence[boo
     """Return in which inputs the body is linear: those given, and carries they flow into."""
     linear = list(given)
     while True:
-        moved = _dependents(
-            body, [port.value for port, flag in zip(body.inputs, linear, strict=True) if flag]
+        moved = dependents(
+            body.nodes, [port.value for port, flag in zip(body.inputs, linear, strict=True) if flag]
         )
         grown = list(linear)
         for i, out in enumerate(body.outputs[:carries]):
@@ -265,10 +265,10 @@ def _linear_inputs(body: Program, consts: int, carries: int, given: Sequence[boo
         linear = grown
 
 
-def _dependents(body: Program, values: Collection[Operand]) -> set[Operand]:
+def dependents(nodes: Sequence[Node], values: Collection[Operand]) -> set[Operand]:
     """Return the values that depend on the given ones, and these."""
     moved = set(values)
-    for node in body.nodes:
+    for node in nodes:
         if not moved.isdisjoint(node.inputs):
             moved.update(node.outputs)
     return moved

@@ -61,6 +61,12 @@ def batch_program(
 
     for node in program.nodes:
         found = [look(x) for x in node.inputs]
+        if node.primitive.positions == "elementwise":
+            # A number alone would lose its type where it stands beside booleans only.
+            found = [
+                (x, None) if isinstance(x, Literal) else f
+                for x, f in zip(node.inputs, found, strict=True)
+            ]
         with builder.at(node.source):
             if all(axis is None for _, axis in found):
                 operands = [x if isinstance(x, Literal) else env[x][0].value for x in node.inputs]

@@ -54,7 +54,7 @@ class Grower:
 
     def step(self) -> None:
         kinds = ["unary", "binary", "scalar", "contract", "permute", "reverse", "select", "fill"]
-        kinds += ["split", "ravel"] + (["scan"] * 2 if self.depth else [])
+        kinds += ["split", "ravel"] + (["scan"] * 2 + ["cond", "turn"] if self.depth else [])
         getattr(self, self.draw(st.sampled_from(kinds)))()
 
     def unary(self) -> None:
@@ -155,10 +155,59 @@ class Grower:
         for x, (_, letters) in zip(results[len(carries) + 1 :], made, strict=True):
             self.add(ops.reduce_sum(x, (0,)), letters)
 
+    def cond(self) -> None:
+        given = [self.pick() for _ in range(self.draw(st.integers(0, 3)))]
+        outs = [self.pick()[1] for _ in range(self.draw(st.integers(1, 3)))]
+        regions = []
+        for name in ("then", "otherwise"):
+            inner = Grower(self.draw, Builder(name), self.depth - 1)
+            inner.input("s", "", "value")
+            for i, (_, letters) in enumerate(given):
+                inner.input(f"x{i}", letters, "value")
+            inner.grow(self.draw(st.integers(0, 5)))
+            results = [(inner.result(letters).value, "output") for letters in outs]
+            regions.append(inner.builder.finish(results))
+        predicate = ops.gt(self.like(""), 0.0)
+        results = bind(
+            get("cond"), predicate, self.like(""), *(x for x, _ in given),
+            then=regions[0], otherwise=regions[1],
+        )  # fmt: skip
+        for x, letters in zip(results if len(outs) > 1 else [results], outs, strict=True):
+            self.add(x, letters)
+
+    def turn(self) -> None:
+        """A loop of as many rounds as a count that depends on a value."""
+        consts = [self.pick() for _ in range(self.draw(st.integers(0, 2)))]
+        carries = [self.pick() for _ in range(self.draw(st.integers(1, 3)))]
+        builders = [Builder("test"), Builder("body")]
+        counts = []
+        inner = Grower(self.draw, builders[1], self.depth - 1)
+        for b in builders:
+            grower = inner if b is builders[1] else Grower(self.draw, b, 0)
+            for i, (_, letters) in enumerate(consts):
+                grower.input(f"k{i}", letters, "const")
+            counts.append(Tracer(b, b.input("n", TensorType(I32), "carry")))
+            for i, (_, letters) in enumerate(carries):
+                grower.input(f"c{i}", letters, "carry")
+        inner.grow(self.draw(st.integers(0, 6)))
+        outs = [inner.result(letters) for _, letters in carries]
+        test = builders[0].finish([(ops.lt(counts[0], 3).value, "output")])
+        body = builders[1].finish(
+            [(ops.add(counts[1], 1).value, "carry"), *((x.value, "carry") for x in outs)]
+        )
+        start = ops.cast(ops.gt(self.like(""), 0.0), I32)
+        results = bind(
+            get("while"), *(x for x, _ in consts), start, *(x for x, _ in carries),
+            test=test, body=body, consts=len(consts),
+        )  # fmt: skip
+        self.add(ops.cast(results[0], F32), "")
+        for x, (_, letters) in zip(results[1:], carries, strict=True):
+            self.add(x, letters)
+
     def result(self, letters: str) -> Tracer:
         """Return a value with these letters, often the newest."""
         same = [x for x, have in self.pool if have == letters]
-        return same[-1] if self.draw(st.booleans()) else self.like(letters)
+        return same[-1] if same and self.draw(st.booleans()) else self.like(letters)
 
     def grow(self, count: int) -> None:
         for _ in range(count):

@@ -139,7 +139,8 @@ def test_generated_programs(data, dtype):
 @settings(max_examples=12)
 @given(st.data())
 def test_gradients_of_generated_programs_agree_with_jax(data):
-    program = data.draw(programs(smooth=False))
+    # JAX has no reverse mode of a loop of unknown length.
+    program = data.draw(programs(smooth=False, without=["while"]))
     arrays = data.draw(arguments(program))
     theirs, ours = both_gradients(program, arrays)
     for name, wanted in ours.items():

@@ -7,13 +7,14 @@ kept away from where these misbehave, so that finite differences are meaningful.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from etp_ir import Builder, Program, Role, Tracer, ops
+from etp_ir.fork import Fork
 from etp_ir.loop import Loop
 from etp_ir.primitive import get
 from etp_ir.primitives.contract import LETTERS
@@ -21,6 +22,7 @@ from etp_ir.tracer import bind
 from etp_ir.types import BOOL, F64, I32, U32, DType, TensorType
 
 MAX_BOUND = 4.0
+REGIONS = ("scan", "cond", "while")  # not used inside of each other
 MAX_SIZE = 200
 SHAPES = [(), (1,), (3,), (2, 3), (3, 2), (4, 3), (2, 1, 3)]
 Step = Callable[["Maker"], "tuple[Any, float] | None"]
@@ -30,19 +32,20 @@ ROUGH: dict[str, Step] = {}
 
 @st.composite
 def programs(
-    draw: Any, *, smooth: bool = True, loops: bool = True, dtype: DType = F64, max_steps: int = 10
-) -> Program:
+    draw: Any, *, smooth: bool = True, without: Collection[str] = (), dtype: DType = F64,
+    max_steps: int = 10,
+) -> Program:  # fmt: skip
     """Return programs of one to three outputs over floating-point and integer inputs.
 
     Parameters
     ----------
     smooth
         Use only primitives whose derivative is that of their value: no spikes, no detaching.
-    loops
-        Also generate `scan`.
+    without
+        Names of primitives not to use.
     """
     builder = Builder("generated", float_dtype=dtype)
-    maker = Maker(draw, builder, dtype, smooth=smooth, loops=loops)
+    maker = Maker(draw, builder, dtype, smooth=smooth, without=without)
     for i, shape in enumerate(draw(st.lists(st.sampled_from(SHAPES), min_size=1, max_size=3))):
         maker.keep(builder_input(builder, f"x{i}", TensorType(dtype, shape)), 1.0)
     for i, shape in enumerate(draw(st.lists(st.sampled_from([(), (3,)]), max_size=1))):
@@ -80,20 +83,21 @@ class Maker:
     """Grows a program by random steps, with a bound known for every value."""
 
     def __init__(
-        self, draw: Any, builder: Builder, dtype: DType, *, smooth: bool, loops: bool
-    ) -> None:
+        self, draw: Any, builder: Builder, dtype: DType, *, smooth: bool,
+        without: Collection[str] = REGIONS,
+    ) -> None:  # fmt: skip
         self.draw = draw
         self.builder = builder
         self.dtype = dtype
         self.smooth = smooth
-        self.loops = loops
+        self.without = without
         self.pool: list[tuple[Tracer, float]] = []
         self.integers: list[Tracer] = []
 
     def grow(self, count: int) -> None:
         """Take up to ``count`` steps."""
         table = SMOOTH if self.smooth else SMOOTH | ROUGH
-        names = [n for n in table if self.loops or n != "scan"]
+        names = [n for n in table if n not in self.without]
         for _ in range(count):
             made = table[self.draw(st.sampled_from(names))](self)
             if made is not None and made[0].size <= MAX_SIZE:
@@ -382,7 +386,7 @@ def _scan(m: Maker) -> Any:
     start, start_bound = m.pick()
     fixed, fixed_bound = m.pick()
     loop = Loop(m.builder, "body", sliced.shape[0], m.flip())
-    inner = Maker(m.draw, loop.builder, m.dtype, smooth=m.smooth, loops=False)
+    inner = Maker(m.draw, loop.builder, m.dtype, smooth=m.smooth)
     h = loop.add("carry", start, start.type, "h")
     inner.keep(loop.add("const", fixed, fixed.type, "a"), fixed_bound)
     inner.keep(h, max(start_bound, 1.0))
@@ -401,6 +405,50 @@ def _scan(m: Maker) -> Any:
     done = loop.run()
     m.keep(done[keys[0]], max(start_bound, 1.0))
     return done[keys[1]], made_bound
+
+
+@step(SMOOTH, "cond")
+def _cond(m: Maker) -> Any:
+    rows = [m.pick() for _ in range(m.integer(1, 3))]
+    predicate = ops.reshape(ops.slice_(m.condition((1,)), (0,), (1,), (1,)), ())
+    fork = Fork(m.builder, predicate, ("then", "otherwise"))
+    makers = [Maker(m.draw, b, m.dtype, smooth=m.smooth) for b in fork.builders]
+    for i, (x, bound) in enumerate(rows):
+        for maker, port in zip(makers, fork.add(x, x.type, f"x{i}"), strict=True):
+            maker.keep(port, bound)
+    shape = rows[0][0].shape
+    found = []
+    for maker in makers:
+        maker.grow(m.integer(0, 4))
+        found.append(maker.array(shape))
+    (result,) = fork.run([(found[0][0], found[1][0])])
+    return result, max(bound for _, bound in found)
+
+
+@step(SMOOTH, "while")
+def _while(m: Maker) -> Any:
+    """A loop whose number of rounds depends on a condition."""
+    (start, bound), (fixed, fixed_bound) = m.pick(), m.pick()
+    if start.size * fixed.size > 60:
+        return None
+    regions = []
+    for name in ("test", "body"):
+        b = Builder(name)
+        a = Tracer(b, b.input("a", fixed.type, "const"))
+        h = Tracer(b, b.input("h", start.type, "carry"))
+        n = Tracer(b, b.input("n", TensorType(I32), "carry"))
+        if name == "test":
+            outs = [ops.lt(n, 3)]
+        else:
+            inner = Maker(m.draw, b, m.dtype, smooth=m.smooth)
+            inner.keep(a, fixed_bound)
+            inner.keep(h, max(bound, 1.0))
+            inner.grow(m.integer(1, 3))
+            outs = [ops.tanh(inner.array(h.shape)[0]), ops.add(n, 1)]
+        regions.append(b.finish([(x.value, "output") for x in outs]))
+    first = ops.cast(ops.reshape(m.condition((1,)), ()), I32)
+    found = bind(get("while"), fixed, start, first, test=regions[0], body=regions[1], consts=1)
+    return found[0], max(bound, 1.0)
 
 
 # -- without a derivative of their own -----------------------------------------------------

@@ -215,3 +215,60 @@ sample("scan", normal(3), normal(3), normal(4, 2, 3),
 # A loop of no steps is linear in everything, whatever its body.
 sample("scan", normal(3), normal(3), normal(0, 3), smooth=False,
        body=linear_body(), length=0, consts=1, carries=1, reverse=False)  # fmt: skip
+
+
+def choice_bodies() -> Any:
+    """Two regions of equal types; the first has a logarithm, the second does without operands."""
+    regions = []
+    for name in ("then", "otherwise"):
+        b = Builder(name, float_dtype=F64)
+        x, w = Tracer(b, b.input("x", t(3), "value")), Tracer(b, b.input("w", t(3, 2), "value"))
+        n = Tracer(b, b.input("n", t(dtype=I32), "value"))
+        if name == "then":
+            y = ops.contract(ops.log(ops.abs_(x)), w, "i,io->o")
+            outs = [y, ops.add(n, 1), ops.mul(x, ops.tanh(x))]
+        else:
+            outs = [ops.full(b, (2,), 1.5, F64), n, ops.sin(x)]
+        regions.append(b.finish([(v.value, "output") for v in outs]))
+    return dict(zip(("then", "otherwise"), regions, strict=True))
+
+
+def linear_choice() -> Any:
+    """Regions linear in the first operand."""
+    regions = []
+    for name in ("then", "otherwise"):
+        b = Builder(name, float_dtype=F64)
+        x, a = Tracer(b, b.input("x", t(3), "value")), Tracer(b, b.input("a", t(3), "value"))
+        y = ops.mul(x, ops.exp(a)) if name == "then" else ops.mul(ops.sin(a), ops.reverse(x, (0,)))
+        regions.append(b.finish([(y.value, "output")]))
+    return dict(zip(("then", "otherwise"), regions, strict=True))
+
+
+for _truth in (True, False):
+    sample("cond", np.asarray(_truth), positive(3), normal(3, 2), np.int32(2), **choice_bodies())
+    sample("cond", np.asarray(_truth), normal(3), normal(3), **linear_choice())
+
+
+def settling_regions() -> Any:
+    """A recurrent network that settles until it hardly moves, and a count of rounds."""
+    regions = []
+    for name in ("test", "body"):
+        b = Builder(name, float_dtype=F64)
+        w, x = Tracer(b, b.input("w", t(3, 3), "const")), Tracer(b, b.input("x", t(3), "const"))
+        h = Tracer(b, b.input("h", t(3), "carry"))
+        n = Tracer(b, b.input("n", t(dtype=I32), "carry"))
+        new = ops.tanh(ops.add(ops.contract(h, w, "i,io->o"), x))
+        if name == "test":
+            moved = ops.reduce_sum(ops.abs_(ops.sub(new, h)), (0,))
+            outs = [ops.and_(ops.gt(moved, 0.3), ops.lt(n, 9))]
+        else:
+            outs = [new, ops.add(n, 1)]
+        regions.append(b.finish([(v.value, "output") for v in outs]))
+    return dict(zip(("test", "body"), regions, strict=True))
+
+
+sample("while", 0.5 * normal(3, 3), normal(3), 2 + normal(3), np.int32(2),
+       consts=2, **settling_regions())  # fmt: skip
+# The test fails at once.
+sample("while", 0.5 * normal(3, 3), normal(3), normal(3), np.int32(9),
+       consts=2, smooth=False, **settling_regions())  # fmt: skip

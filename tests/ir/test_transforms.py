@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from etp_ir import Builder, Tracer, ops, trace
 from etp_ir.interpreter import evaluate, run
 from etp_ir.passes import cse, dce, lower, simplify
+from etp_ir.primitive import get
+from etp_ir.tracer import bind, literal
 from etp_ir.transforms import batch_program, jvp, linearize, vjp
 from etp_ir.transforms.jvp import push
 from etp_ir.transforms.vjp import pullback
-from etp_ir.types import F32, F64, I32, TensorType
+from etp_ir.types import BOOL, F32, F64, I32, TensorType
 from etp_ir.verify import verify
 from tests.ir.generate import arguments, drawn, programs
 
@@ -297,3 +299,14 @@ def test_arguments_fit_the_program(data):
     given = data.draw(arguments(p))
     assume(given)
     assert {k: v.shape for k, v in given.items()} == {i.name: i.type.shape for i in p.inputs}
+
+
+def test_numbers_beside_booleans_keep_their_type_in_a_batch():
+    """A choice between two numbers has no array that could tell their type."""
+    builder = Builder("choice", float_dtype=F64)
+    on = Tracer(builder, builder.input("on", TensorType(BOOL), "input"))
+    gain = bind(get("select"), on, literal(1.0, F64), literal(0.5, F64))
+    batched = batch_program(builder.finish([(gain.value, "output")]), 3, {"on": 0})
+    assert batched.outputs[0].type == TensorType(F64, (3,))
+    found = evaluate(batched, {"on": np.array([True, False, True])})["output"]
+    np.testing.assert_array_equal(found, [1.0, 0.5, 1.0])

@@ -72,11 +72,6 @@ class WrongState(Net):
         return self.h[:N_OUT]
 
 
-class NeverAssigned(Net):
-    def __call__(self, x: Any) -> Any:
-        return etp.matmul(xp.concat([x, self.h]), self.w)[:N_OUT]
-
-
 class Branches(Net):
     def __call__(self, x: Any) -> Any:
         self.h.value = self.h + 1.0
@@ -117,10 +112,6 @@ MODELS: dict[str, tuple[Any, str, tuple[str, ...]]] = {
         WrongState, "self.h.value =",
         ("state 'h' is f32[3] and was assigned a value of type f32[5]",
          "assign an array of the shape that the State declares"),
-    ),
-    "never assigned": (
-        NeverAssigned, "def __call__",
-        ("state 'h' is never assigned in a step of NeverAssigned", "self.h.value = ...",),
     ),
     "branch": (
         Branches, "if x[0] > 0",

@@ -176,12 +176,6 @@ class Base(Module):
         self.c = State((3,))
 
 
-class Forgotten(Base):
-    def __call__(self, x: Any) -> Any:
-        self.h.value = matmul(x, self.w) + self.c.value
-        return self.h.value
-
-
 class ReturnsNone(Base):
     def __call__(self, x: Any) -> Any:
         self.h.value = self.c.value = matmul(x, self.w)
@@ -271,8 +265,6 @@ class NoCall(Base):
 @pytest.mark.parametrize(
     ("model", "error", "texts"),
     [
-        (Forgotten, ModelError, ["state 'c' is never assigned", "Forgotten.__call__",
-                                 "`self.c.value = ...`"]),
         (ReturnsNone, ModelError, ["__call__ returned None", "ReturnsNone.__call__", "return"]),
         (ReturnsPair, ModelError, ["returned a tuple of 2", "xp.concat"]),
         (Branching, ModelError, ["no truth value", "Branching.__call__", "xp.where"]),

@@ -8,11 +8,28 @@ import pytest
 import etp
 from tests.models import CELLS, DIAGONAL
 from tests.rules.test_battery import (
-    LENGTH, QUICK, check_close, deviation, gradient, learner, oracle, product,
+    LENGTH,
+    QUICK,
+    check_close,
+    deviation,
+    gradient,
+    learner,
+    oracle,
+    product,
 )  # fmt: skip
 
 SCOPES = ("diagonal", "coupled", "sparse_n(2)", "sparse_n(4)", "layered", "full")
-NO_FEEDBACK = ("rnn", "gru", "gru_before", "lstm", "two_layers", "leaky", "coupled", "masked", "alif")
+NO_FEEDBACK = (
+    "rnn",
+    "gru",
+    "gru_before",
+    "lstm",
+    "two_layers",
+    "leaky",
+    "coupled",
+    "masked",
+    "alif",
+)
 
 
 @pytest.mark.parametrize("window", [0, 1, 2])

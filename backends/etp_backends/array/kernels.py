@@ -11,7 +11,7 @@ from etp_ir.core import Literal, Node
 from etp_ir.errors import LoweringError
 from etp_ir.types import TensorType
 
-from . import contract, scan
+from . import choice, contract, repetition, scan
 from .dialect import Dialect
 from .literals import bits_of
 from .refs import Ref, row_major
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .block import Block
 
 Emit = Callable[["Block", Node, Ref], None]
+# Nodes with regions, each written by a module of its own.
+STRUCTURED: dict[str, Any] = {"scan": scan, "cond": choice, "while": repetition}
 Alias = Callable[[Node, Dialect], Sequence[int]]
 
 
@@ -43,8 +45,9 @@ def emit(block: Block, node: Node, outs: Sequence[Ref]) -> None:
     LoweringError
         If the primitive has no kernel.
     """
-    if node.primitive.name == "scan":
-        scan.emit(block, node, outs)
+    structured = STRUCTURED.get(node.primitive.name)
+    if structured is not None:
+        structured.emit(block, node, outs)
         return
     found = kernel_of(node)
     if found is None:
@@ -54,8 +57,10 @@ def emit(block: Block, node: Node, outs: Sequence[Ref]) -> None:
 
 def alias(node: Node, k: int, dialect: Dialect) -> Sequence[int]:
     """Return the operands in whose memory a node may write its output k."""
-    if node.primitive.name == "scan":
-        return scan.alias(node, k)
+    structured = STRUCTURED.get(node.primitive.name)
+    if structured is not None:
+        found_alias: Sequence[int] = structured.alias(node, k)
+        return found_alias
     found = kernel_of(node)
     return () if found is None else found.alias(node, dialect)
 

@@ -43,14 +43,14 @@ def emit(block: Block, node: Node, outs: Sequence[Ref]) -> None:
     starts: list[str] = []
     for k in range(carries):
         value, out = values[consts + k], outs[k]
-        new, start = body.outputs[k].value, node.inputs[consts + k]
+        new, given = body.outputs[k].value, node.inputs[consts + k]
         if new is value or child.claim(new, Target(out, over=value)):
             child.refs[value] = out
-            _start(block, out, start)
+            start(block, out, given)
             continue
         spare = block.scratch(out.type, f"{out.name}_spare")
         first, second = (out, spare) if length % 2 == 0 else (spare, out)
-        _start(block, first, start)
+        start(block, first, given)
         names = (writer.name(value.hint or "carry"), writer.name(f"{value.hint or 'carry'}_next"))
         swapped.append(names)
         starts += [first.name, second.name]
@@ -74,11 +74,11 @@ def _row_value(operand: Operand, stack: Ref) -> Value:
     return Value(operand.type, f"{stack.name}_t")
 
 
-def _start(block: Block, buffer: Ref, operand: Operand) -> None:
+def start(block: Block, buffer: Ref, operand: Operand) -> None:
     """Append the copy of a carry's first value into its buffer, unless it is there."""
     if isinstance(operand, Value) and block.number(operand) is None:
-        start = block.ref(operand)
-        if start.root is buffer.root:
+        first = block.ref(operand)
+        if first.root is buffer.root:
             return
     block.copy(buffer, operand)
 

@@ -68,8 +68,9 @@ def generate_standard(program: Program) -> Source:
 
 def _nodes(make: Expressions, program: Program) -> None:
     for node in program.nodes:
-        if node.primitive.name == "scan":
-            _scan(make, node)
+        structured = STRUCTURED.get(node.primitive.name)
+        if structured is not None:
+            structured(make, node)
             continue
         value = node.output
         text = expression(make, node)
@@ -323,3 +324,56 @@ def _scan(make: Expressions, node: Node) -> None:
         writer.line(f"{name} = {stacked}", note=value.type)
         make.env[value] = name
     make.env.update(zip(node.outputs[:carries], carried, strict=True))
+
+
+def _cond(make: Expressions, node: Node) -> None:
+    """Append two nested functions, one of which is called."""
+    writer = make.writer
+    names = []
+    for key in ("then", "otherwise"):
+        region: Program = node.attrs[key]
+        make.env.update(
+            zip((p.value for p in region.inputs), map(make.array, node.inputs[1:]), strict=True)
+        )
+        names.append(_function(make, region, []))
+    results = [writer.named(v) for v in node.outputs]
+    chosen = f"{names[0]}() if {make.array(node.inputs[0])} else {names[1]}()"
+    writer.line(f"{tupled(results)} = {chosen}")
+    make.env.update(zip(node.outputs, results, strict=True))
+
+
+def _while(make: Expressions, node: Node) -> None:
+    """Append the test and the body as nested functions of the carries, and a loop."""
+    writer = make.writer
+    consts: int = node.attrs["consts"]
+    results = [writer.named(v) for v in node.outputs]
+    names = []
+    for key in ("test", "body"):
+        region: Program = node.attrs[key]
+        values = [p.value for p in region.inputs]
+        make.env.update(zip(values[:consts], map(make.array, node.inputs[:consts]), strict=True))
+        params = [writer.named(v) for v in values[consts:]]
+        make.env.update(zip(values[consts:], params, strict=True))
+        names.append(_function(make, region, params))
+    for name, start in zip(results, node.inputs[consts:], strict=True):
+        writer.line(f"{name} = {make.array(start)}")
+    listed = ", ".join(results)
+    writer.line(f"while {names[0]}({listed})[0]:")
+    writer.line(f"    {tupled(results)} = {names[1]}({listed})")
+    make.env.update(zip(node.outputs, results, strict=True))
+
+
+def _function(make: Expressions, region: Program, params: list[str]) -> str:
+    """Append a nested function that returns the results of a region; return its name."""
+    writer = make.writer
+    name = writer.name(region.name)
+    writer.open()
+    _nodes(make, region)
+    writer.line(f"return {tupled([make.array(out.value) for out in region.outputs])}")
+    writer.function(name, params, writer.close(), note=f"region @{region.name}")
+    return name
+
+
+STRUCTURED: dict[str, Callable[[Expressions, Node], None]] = {
+    "scan": _scan, "cond": _cond, "while": _while,
+}  # fmt: skip

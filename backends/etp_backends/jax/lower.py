@@ -79,6 +79,8 @@ def rules(platform: str) -> Mapping[str, Rule]:
         "contract": partial(contract, cpu=cpu),
         "reduce_sum": partial(reduce_sum, cpu=cpu),
         "scan": partial(_scan, platform=platform),
+        "cond": partial(_cond, platform=platform),
+        "while": partial(_while, platform=platform),
     }
 
 
@@ -99,6 +101,28 @@ def _scan(
         length=length, reverse=reverse, unroll=1,
     )  # fmt: skip
     return (*carry, *stacks)
+
+
+def _cond(
+    predicate: Any, *operands: Any, then: Program, otherwise: Program, platform: str
+) -> tuple[Any, ...]:
+    def branch(region: Program) -> Callable[..., tuple[Any, ...]]:
+        return lambda *xs: tuple(run(region, xs, platform))
+
+    found: tuple[Any, ...] = lax.cond(predicate, branch(then), branch(otherwise), *operands)
+    return found
+
+
+def _while(
+    *operands: Any, test: Program, body: Program, consts: int, platform: str
+) -> tuple[Any, ...]:
+    fixed = operands[:consts]
+    found: tuple[Any, ...] = lax.while_loop(
+        lambda carry: run(test, [*fixed, *carry], platform)[0],
+        lambda carry: tuple(run(body, [*fixed, *carry], platform)),
+        tuple(operands[consts:]),
+    )
+    return found
 
 
 def run(program: Program, arguments: Sequence[Any], platform: str | None = None) -> list[Any]:

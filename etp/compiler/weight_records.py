@@ -1,0 +1,210 @@
+"""Records about weights: which have traces, which have none and why, which reach nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from etp_ir.core import Literal, Node, Value
+
+from .case import Case, cause
+from .kinds import DiagnosticKind as Kind
+from .paths import first_source, quoted
+from .records import CompilationRecord, record
+from .status import UNREACHABLE
+
+
+def weight_records(case: Case) -> Iterator[CompilationRecord]:
+    """Yield what there is to say about each product and each parameter."""
+    yield from _products(case)
+    for name, value in case.paths.params.items():
+        if not case.follows_all:
+            yield from _shared(case, name)
+        status = case.statuses.get(name)
+        if status is not None and status.status == UNREACHABLE:
+            yield _unreachable(case, name, value)
+        elif case.lossy(name) and not case.follows_all:
+            yield from _varying(case, name, value)
+            yield from _plain(case, name, value)
+            for node in case.paths.products_of(name):
+                yield from _tail(case, name, node)
+
+
+def _products(case: Case) -> Iterator[CompilationRecord]:
+    """Yield products that have traces, and those whose weight is no weight."""
+    s, paths = case.structure, case.paths
+    for relation in () if case.follows_all else s.relations:
+        weight = s.weights[relation.node]
+        for name in weight.params:
+            yield record(
+                Kind.TRACED,
+                f"{name} acts on {' and '.join(relation.states)} through "
+                f"{quoted(relation.node)}",
+                parameter=name, state=relation.states[0], source=relation.node.source,
+            )  # fmt: skip
+    for node in paths.marked:
+        weight_value = paths.weight_of(node)
+        if node in s.weights or any(paths.leads(v, weight_value) for v in paths.params.values()):
+            continue
+        yield record(
+            Kind.UNTRAINED_WEIGHT,
+            f"the weight of {quoted(node)} depends on no parameter", source=node.source,
+        )  # fmt: skip
+
+
+def _shared(case: Case, name: str) -> Iterator[CompilationRecord]:
+    """Yield that a parameter is used by several products, or inside an expression."""
+    nodes = case.paths.products_of(name)
+    if len(nodes) > 1:
+        yield record(
+            Kind.TIED_WEIGHT, f"{name} is used by {len(nodes)} products",
+            parameter=name, source=first_source(nodes),
+        )  # fmt: skip
+    inside = {w.name: n for n in nodes if (w := case.structure.weights[n]).name != name}
+    for weight, node in inside.items():
+        yield record(
+            Kind.WEIGHT_EXPRESSION, f"{name} enters {quoted(node)} inside an expression",
+            parameter=name, source=node.source,
+            why=f"the trace is that of the expression, called {weight}; its gradient is pulled "
+                "back to the parameters",
+        )  # fmt: skip
+
+
+# -- parameters that reach nothing ----------------------------------------------------------
+def _unreachable(case: Case, name: str, value: Value) -> CompilationRecord:
+    """Return why no gradient reaches a parameter."""
+    place = case.places.get(name)
+    way = _way_to_loss(case, value)
+    if way is None:
+        return record(
+            Kind.UNREACHABLE, f"no path leads from {name} to the loss", parameter=name,
+            source=place,
+        )  # fmt: skip
+    graph = case.structure.dependence.graph
+    end = next((n for n in way if n.primitive.jvp is None), None) or next(
+        (n for n in way if not any(graph.has_predecessor(n.outputs[0], x) for x in n.inputs
+                                   if isinstance(x, Value) and x in graph)), way[-1],
+    )  # fmt: skip
+    message = f"every path from {name} to the loss ends at {quoted(end)}"
+    kind = Kind.UNREACHABLE if end.primitive.name == "stop_gradient" else Kind.ZERO_DERIVATIVE
+    how = "remove the stop_gradient, or declare the parameter with trainable=False"
+    return record(
+        kind, message, parameter=name, source=end.source or place,
+        how=how if kind is Kind.UNREACHABLE else "",
+    )  # fmt: skip
+
+
+def _way_to_loss(case: Case, value: Value) -> list[Node] | None:
+    """Return operations from a value to the loss, also through time and without derivative."""
+    paths = case.paths
+    entering = {p.name: p.value for p in paths.program.inputs_of("state")}
+    leaving = {p.role.of[0]: p.value for p in paths.program.outputs_of("state")}
+    seen: set[str] = set()
+    stack: list[tuple[Value, list[Node]]] = [(value, [])]
+    while stack:
+        start, way = stack.pop(0)
+        found = paths.chain(start, paths.loss, every=True)
+        if found is not None:
+            return way + found
+        for state, end in leaving.items():
+            if state in seen or state not in entering:
+                continue
+            found = paths.chain(start, end, every=True)
+            if found is not None:
+                seen.add(state)
+                stack.append((entering[state], way + found))
+    return None
+
+
+# -- parameters without a trace -------------------------------------------------------------
+def _varying(case: Case, name: str, value: Value) -> Iterator[CompilationRecord]:
+    """Yield products whose weight depends on the parameter and on something that varies."""
+    paths = case.paths
+    for node in paths.marked:
+        weight = paths.weight_of(node)
+        if node in case.structure.weights or isinstance(weight, Literal):
+            continue
+        if not paths.leads(value, weight) or not paths.reached(node.output):
+            continue
+        state = paths.reached(node.output)[0]
+        yield record(
+            Kind.VARYING_WEIGHT,
+            f"the weight that {name} makes for {quoted(node)} changes from step to step",
+            parameter=name, state=state, source=node.source,
+            why=f"it depends on {_moving(case, weight)}, so it has no trace, and {name} gets the "
+                "gradient of each step only",
+        )  # fmt: skip
+
+
+def _moving(case: Case, weight: Value) -> str:
+    """Return which states and inputs a value depends on."""
+    paths = case.paths
+    named = [
+        f"{p.role.kind} {p.name}" for p in paths.program.inputs_of("state", "input", "target")
+        if paths.chain(p.value, weight, every=True) is not None
+    ]  # fmt: skip
+    return " and ".join(named) or "what varies"
+
+
+def _plain(case: Case, name: str, value: Value) -> Iterator[CompilationRecord]:
+    """Yield the first use outside of weight products that acts on a state."""
+    paths = case.paths
+    avoid = {n.output for n in paths.marked}
+    for state in paths.reached(value):
+        way = paths.chain(value, paths.new(state), avoid=avoid)
+        if way is None or any(n.output in avoid for n in way if len(n.outputs) == 1):
+            continue
+        node = next((n for n in way if n.outputs[0] in paths.varying), way[-1]) if way else None
+        products = [n for n in paths.products_of(name) if paths.reached(n.output)]
+        kind = Kind.MIXED_USE if products else Kind.PLAIN_USE
+        through = f" through {paths.title(node)}" if node else ""
+        too = " too" if products else ""
+        if node is not None and node.regions:
+            kind = Kind.OPAQUE_REGION
+        yield record(
+            kind, f"{name} acts on {state}{through}, which is no weight product{too}",
+            parameter=name, state=state, source=node.source if node else case.places.get(name),
+        )  # fmt: skip
+        return
+
+
+# -- tails of products ----------------------------------------------------------------------
+def _tail(case: Case, name: str, node: Node) -> Iterator[CompilationRecord]:
+    """Yield what is lost between a product and the states that it reaches."""
+    paths, y = case.paths, node.output
+    reached = paths.reached(y)
+    groups = [r.group for r in case.structure.relations if r.node is node]
+    if reached and not groups:
+        state = reached[0]
+        cut = next(paths.cuts_after(y, state), None)
+        if cut is None:
+            yield record(
+                Kind.MIXING_TAIL, f"elements of the product of {name} reach several positions of "
+                f"{state}", parameter=name, state=state, source=node.source,
+            )  # fmt: skip
+            return
+        end = case.culprit(y, cut)
+        yield record(
+            cause(end, Kind.THROUGH_WEIGHT, Kind.MIXING_TAIL),
+            f"the product of {name} reaches {state} only through {paths.title(end)}",
+            parameter=name, state=state, source=end.source or node.source,
+        )  # fmt: skip
+        return
+    with_trace = {s for g in groups for s in g.states}
+    closed = {v for s in with_trace if isinstance(v := paths.new(s), Value)}
+    told: set[Kind] = set()
+    for state in reached:
+        inside = state in with_trace
+        if not inside and paths.chain(y, paths.new(state), avoid=closed) is None:
+            continue  # by way of the states that have traces: that is a matter of their group
+        cut = next(paths.cuts_after(y, state), None)
+        if cut is None:
+            continue
+        end = case.culprit(y, cut)
+        kind = cause(end, Kind.PARTLY_THROUGH_WEIGHT, Kind.PARTLY_MIXING_TAIL)
+        if kind in told:
+            continue
+        told.add(kind)
+        yield record(
+            kind, f"the product of {name} reaches {state} also through {paths.title(end)}",
+            parameter=name, state=state, source=end.source or node.source,
+        )  # fmt: skip
