@@ -21,6 +21,7 @@ from .model import TracedStep
 from .rules.base import LearningRule, LinearTraceRule, TraceRule
 from .schedules.forms import Forms
 from .schedules.planner import Choice, choose
+from .schedules.prices import ScopePrice, prices
 from .schedules.sequence import Plan, Sequences
 from .schedules.steps import Steps
 from .schedules.training import Optimizer, Training, gradient_program
@@ -202,4 +203,12 @@ class Compiled:
             tuple(g.states for g in self.structure.groups),
             parameter_reports(self.structure, found, self.steps.traces, batch),
             self.diagnostics(stretch, length, found), flops, moved,
+            str(o.scope), o.tail, {} if self.offline else self._prices(batch),
+        )  # fmt: skip
+
+    def _prices(self, batch: int) -> dict[str, ScopePrice]:
+        o = self.options
+        return prices(
+            self.loss.program, self.loss.constants, o.rule, o.window, o.tail, o.trace_dtype,
+            batch, inside=o.scope,
         )  # fmt: skip
