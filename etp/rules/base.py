@@ -14,7 +14,7 @@ from etp_ir.tracer import Tracer
 from .algebra import Mat, Named, Vec
 
 if TYPE_CHECKING:
-    from ..compiler.pieces import RelationView
+    from ..compiler.view import RelationView
 
 Traces = Mapping[str, Vec | Named]
 

@@ -21,7 +21,8 @@ from etp_ir.core import Program, Role
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
-from ..compiler.pieces import Pieces, Signals, axes_of
+from ..compiler.axes import axes_of
+from ..compiler.pieces import Pieces, Signals
 from ..compiler.structure import HiddenParamOpRelation
 from ..rules.algebra import Mat, Named, Vec
 from ..rules.base import Linear, LinearTraceRule

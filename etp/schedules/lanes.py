@@ -9,8 +9,8 @@ from attrs import frozen
 
 from etp_ir.types import TensorType
 
+from ..compiler.axes import axes_of
 from ..compiler.coverage import Place
-from ..compiler.pieces import axes_of
 from ..compiler.structure import HiddenParamOpRelation
 from ..rules.algebra import BEFORE, FIXED, POSITION, Mat, Named, Vec
 from ..rules.base import Linear

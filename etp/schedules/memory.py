@@ -15,7 +15,8 @@ from etp_ir.builder import Builder
 from etp_ir.tracer import Tracer
 from etp_ir.types import DType
 
-from ..compiler.pieces import Pieces, at_places
+from ..compiler.pieces import Pieces
+from ..compiler.places import at_places
 from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..rules.algebra import Vec
 from ..rules.base import LearningRule, TraceRule

@@ -7,7 +7,9 @@ from etp_ir.core import Node, Program, Value
 from etp_ir.tracer import Tracer
 from etp_ir.transforms.batch import rename
 
-from ..compiler.pieces import Pieces, Signals, at_places, axes_of, short
+from ..compiler.axes import axes_of, short
+from ..compiler.pieces import Pieces, Signals
+from ..compiler.places import at_places
 from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..rules.base import TraceRule
 from .memory import Gradients, TraceMemory

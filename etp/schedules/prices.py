@@ -11,8 +11,8 @@ from etp_ir.core import Program
 from etp_ir.passes import lower
 from etp_ir.types import DType
 
+from ..compiler.axes import float_dtype
 from ..compiler.coverage import DENSE, WISE
-from ..compiler.pieces import float_dtype
 from ..compiler.report import cost, shares
 from ..compiler.scope import Scope
 from ..compiler.status import EXACT, statuses

@@ -27,7 +27,7 @@ from etp_ir.transforms.roll import roll
 from etp_ir.transforms.vjp import pullback
 from etp_ir.types import I32, TensorType
 
-from ..compiler.pieces import unit
+from ..compiler.places import unit
 from .forms import Forms
 from .lanes import Lane
 from .steps import BOUNDARY

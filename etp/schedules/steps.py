@@ -15,7 +15,9 @@ from etp_ir.passes.simplify import simplify
 from etp_ir.tracer import Tracer, operand
 from etp_ir.types import DType, TensorType
 
-from ..compiler.pieces import Pieces, Signals, at_places, float_dtype
+from ..compiler.axes import float_dtype
+from ..compiler.pieces import Pieces, Signals
+from ..compiler.places import at_places
 from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..rules.algebra import Vec
 from ..rules.base import LearningRule

@@ -12,8 +12,9 @@ from etp_ir.core import Role
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
-from ..compiler.pieces import RelationView, axes_of
+from ..compiler.axes import axes_of
 from ..compiler.structure import HiddenParamOpRelation
+from ..compiler.view import RelationView
 from ..rules.algebra import POSITION, Mat, Named, Vec
 from ..rules.base import Slot
 
