@@ -22,6 +22,7 @@ from .compiler import (
     DiagnosticLevel,
     compile_etrace_graph,
 )
+from .control import cond, fori_loop, scan, while_loop
 from .fit import History
 from .functional import element_wise, matmul, spike, stop_gradient
 from .learner import Learner
@@ -34,6 +35,7 @@ __all__ = [
     "CompilationError", "CompilationRecord", "CompilationWarning", "DataError", "DiagnosticKind",
     "DiagnosticLevel", "ETPError", "History", "Learner", "ModelError", "Module",
     "NotSupportedError", "Param", "ShapeError", "State", "TraceError", "backends", "checkpoint",
-    "compile", "compile_etrace_graph", "element_wise", "init", "losses", "matmul", "nn", "optim",
-    "oracle", "rules", "spike", "stop_gradient", "xp",
+    "compile", "compile_etrace_graph", "cond", "element_wise", "fori_loop", "init", "losses",
+    "matmul", "nn", "optim", "oracle", "rules", "scan", "spike", "stop_gradient", "while_loop",
+    "xp",
 ]  # fmt: skip

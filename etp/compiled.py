@@ -12,6 +12,7 @@ from etp_ir.transforms.batch import batch_program
 from etp_ir.transforms.roll import roll
 from etp_ir.types import DType, TensorType
 
+from .compiler.canonical import canonical
 from .compiler.diagnostics import CompilationRecord, diagnose
 from .compiler.report import Report, cost, parameter_reports
 from .compiler.scope import Scope
@@ -86,7 +87,9 @@ class Compiled:
 
     def __attrs_post_init__(self) -> None:
         o = self.options
-        self.structure = analyse(self.loss.program, self.loss.constants, scope=o.scope, tail=o.tail)
+        self.structure = analyse(
+            canonical(self.loss.program), self.loss.constants, scope=o.scope, tail=o.tail
+        )
         name = self.loss.program.name
         self.steps = Steps(self.structure, o.rule, o.window, name, o.trace_dtype)
         self.forms = Forms(self.steps)
@@ -209,6 +212,6 @@ class Compiled:
     def _prices(self, batch: int) -> dict[str, ScopePrice]:
         o = self.options
         return prices(
-            self.loss.program, self.loss.constants, o.rule, o.window, o.tail, o.trace_dtype,
+            canonical(self.loss.program), self.loss.constants, o.rule, o.window, o.tail, o.trace_dtype,
             batch, inside=o.scope,
         )  # fmt: skip

@@ -91,6 +91,16 @@ class Builder:
         finally:
             self._source = before
 
+    @contextmanager
+    def apart(self) -> Iterator[list[Node]]:
+        """Collect what is appended inside the block in a list of its own, for a region."""
+        nodes, seen = self.nodes, self._seen
+        self.nodes, self._seen = [], None if seen is None else {}
+        try:
+            yield self.nodes
+        finally:
+            self.nodes, self._seen = nodes, seen
+
     def emit(
         self, primitive: Primitive, inputs: Sequence[Operand], attrs: dict[str, Any], hint: str = ""
     ) -> tuple[Value, ...]:

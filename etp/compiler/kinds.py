@@ -77,8 +77,8 @@ class DiagnosticKind(Enum):
         "ETP104", "warning",
         "a weight reaches the states only through another weight product, so it has no trace and "
         "gets the gradient of each step only",
-        "let its product reach a state without another product between, or follow all paths with "
-        'rule="rtrl" or scope="full"',
+        "make one product of the two, etp.matmul(x, w @ u), where nothing lies between them, or "
+        'follow all paths with rule="rtrl" or scope="full"',
     )  # fmt: skip
     PARTLY_THROUGH_WEIGHT = (
         "ETP105", "info",
@@ -217,8 +217,20 @@ class DiagnosticKind(Enum):
         "ETP501", "warning",
         "a path to a state goes through control flow that is not looked into, so it counts as "
         "mixing positions and has no trace",
-        "unroll it with a Python loop, or follow all paths with "
+        "write it without control flow, or follow all paths with "
         'rule="rtrl" or scope="full"',
+    )  # fmt: skip
+    PRODUCT_IN_REGION = (
+        "ETP502", "error",
+        "a weight product lies inside a loop whose number of turns is not known or too large to "
+        "write out, so no trace can follow it",
+        "take the product out of the loop and pass its result in, or use etp.fori_loop or etp.scan",
+    )  # fmt: skip
+    FORWARD_LOOP = (
+        "ETP503", "info",
+        "a loop whose number of turns is not known is differentiated forwards: exactly, at the "
+        "cost of its whole Jacobian",
+        "use etp.fori_loop or etp.scan if the number of turns is known",
     )  # fmt: skip
 
     # -- 6xx: rule, window and schedule -------------------------------------------------------

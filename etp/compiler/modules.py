@@ -17,6 +17,7 @@ from ..model import Module, TracedStep, trace_step
 from ..place import placed
 from ..sequences import as_array
 from ..traced import with_loss
+from .canonical import canonical
 from .diagnostics import diagnose
 from .graph import ETraceGraph
 from .scope import Scope, parse_scope, parse_tail
@@ -134,7 +135,7 @@ def _structure(
     else:
         target, function = _types(y), losses.get(loss)
     traced = with_loss(step, target, function, {})
-    return analyse(traced.program, traced.constants, scope=scope, tail=tail)
+    return analyse(canonical(traced.program), traced.constants, scope=scope, tail=tail)
 
 
 def _everything(output: Any, target: Any) -> Any:

@@ -17,7 +17,7 @@ from etp_ir.core import Literal, Node, Program, Value
 from etp_ir.primitives.contract import Spec, parse_spec
 
 NONE = -1
-_MANY = -2
+MANY = -2
 Targets = np.ndarray[Any, np.dtype[np.int64]]
 Known = Mapping[Value, np.ndarray[Any, Any]]
 
@@ -97,22 +97,22 @@ def reach(
         outgoing = [targets.get(v) for v in node.outputs]
         if node.primitive.jvp is None or all(t is None for t in outgoing):
             continue
-        if any(t is not None and (t == _MANY).any() for t in outgoing):
+        if any(t is not None and (t == MANY).any() for t in outgoing):
             # The result itself reaches several positions: nothing upstream is position-wise.
             for i, x in enumerate(node.inputs):
                 if isinstance(x, Value) and x.type.dtype.is_float:
                     cuts.append(Cut(node, i, "its result reaches several positions"))
             continue
         for i, (x, arriving) in enumerate(
-            zip(node.inputs, _back(node, outgoing, trained, known or {}), strict=True)
+            zip(node.inputs, back(node, outgoing, trained, known), strict=True)
         ):
             if arriving is None or not isinstance(x, Value) or not x.type.dtype.is_float:
                 continue
-            if (arriving == _MANY).any():
+            if (arriving == MANY).any():
                 cuts.append(Cut(node, i, _reason(node, i)))
             elif (arriving != NONE).any():
-                targets[x] = _merge(targets.get(x), arriving)
-    clean = {v: t for v, t in targets.items() if not (t == _MANY).any()}
+                targets[x] = merge(targets.get(x), arriving)
+    clean = {v: t for v, t in targets.items() if not (t == MANY).any()}
     return Reach(clean, tuple(reversed(cuts)))
 
 
@@ -122,19 +122,23 @@ def _reason(node: Node, operand: int) -> str:
     return f"`{node.primitive.name}` mixes positions"
 
 
-def _merge(held: Targets | None, arriving: Targets) -> Targets:
+def merge(held: Targets | None, arriving: Targets) -> Targets:
     """Return the union of two sets of targets; different targets of one element are many."""
     if held is None:
         return arriving
     out = np.where(held == NONE, arriving, held)
-    out[(held != NONE) & (arriving != NONE) & (held != arriving)] = _MANY
+    out[(held != NONE) & (arriving != NONE) & (held != arriving)] = MANY
     return out
 
 
-def _back(
-    node: Node, outgoing: list[Targets | None], trained: Collection[Node], known: Known
-) -> list[Targets | None]:
+def back(
+    node: Node, outgoing: list[Targets | None], trained: Collection[Node] = (),
+    known: Known | None = None,
+) -> list[Targets | None]:  # fmt: skip
     """Return the targets of each operand given those of the outputs."""
+    from .through import through
+
+    known = known or {}
     if node in trained:
         # A weight product is what a trace is about: it is followed by its relation, never by
         # the transition, even where it happens to have a single input.
@@ -142,6 +146,9 @@ def _back(
             _everywhere(x.type.shape) if i != node.primitive.weight else None
             for i, x in enumerate(node.inputs)
         ]
+    inside = through(node, outgoing)
+    if inside is not None:
+        return inside
     kind = node.primitive.positions
     (out,) = outgoing if len(outgoing) == 1 else (None,)
     if out is None:
@@ -170,7 +177,7 @@ def contraction_of(node: Node) -> Spec:
 
 
 def _everywhere(shape: tuple[int, ...]) -> Targets:
-    return np.full(shape, _MANY)
+    return np.full(shape, MANY)
 
 
 def _structural(node: Node, out: Targets, known: Known) -> list[Targets | None]:
@@ -193,7 +200,7 @@ def _structural(node: Node, out: Targets, known: Known) -> list[Targets | None]:
         high = np.full(x.type.size, NONE)
         np.minimum.at(low, origin[used], flat[used])
         np.maximum.at(high, origin[used], flat[used])
-        merged = np.where((high != NONE) & (low != high), _MANY, high)
+        merged = np.where((high != NONE) & (low != high), MANY, high)
         results.append(merged.reshape(x.type.shape))
     return results
 
@@ -206,7 +213,7 @@ def _contraction(node: Node, spec: Spec, out: Targets) -> list[Targets | None]:
         low = np.where(out == NONE, np.iinfo(np.int64).max, out)
         low = low.min(axis=others) if others else low
         high = out.max(axis=others) if others else out
-        merged = np.where((high != NONE) & (low != high), _MANY, high)
+        merged = np.where((high != NONE) & (low != high), MANY, high)
         # A letter summed away reaches the same output from every place.
         order = "".join(c for c in term if c in shared)
         merged = np.transpose(merged, [shared.index(c) for c in order])

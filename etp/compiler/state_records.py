@@ -21,6 +21,7 @@ def state_records(case: Case) -> Iterator[CompilationRecord]:
     """Yield what there is to say about states, groups and transitions."""
     yield from _carried(case)
     yield from _stopped(case)
+    yield from _loops(case)
     if case.follows_all:
         return
     for group in case.structure.groups:
@@ -65,9 +66,8 @@ def _stopped(case: Case) -> Iterator[CompilationRecord]:
     for node in case.structure.program.nodes:
         if node.primitive.name != "stop_gradient" or not isinstance(node.inputs[0], Value):
             continue
-        maker = paths.program.producers.get(node.inputs[0])
-        if maker is not None and maker.primitive.positions == "reduction":
-            continue  # the maximum that a softmax subtracts: its derivative is zero by itself
+        if _is_extreme(case, node.inputs[0]):
+            continue  # what a softmax subtracts has no influence on its result
         if not any(paths.leads(v, node.inputs[0]) for v in starts):
             continue
         after = nx.descendants(paths.everything, node.output)
@@ -79,6 +79,29 @@ def _stopped(case: Case) -> Iterator[CompilationRecord]:
             f"`stop_gradient` cuts a path to {' and '.join(ends) or 'the loss'}",
             state=ends[0] if ends else None, source=node.source,
         )  # fmt: skip
+
+
+def _is_extreme(case: Case, value: Value) -> bool:
+    """Whether a value is the maximum over axes of another, perhaps in another shape."""
+    node = case.paths.program.producers.get(value)
+    while node is not None and node.primitive.positions == "structural":
+        (value, *_) = (x for x in node.inputs if isinstance(x, Value))
+        node = case.paths.program.producers.get(value)
+    return node is not None and node.primitive.name == "reduce_max"
+
+
+def _loops(case: Case) -> Iterator[CompilationRecord]:
+    """Yield each loop that is differentiated forwards."""
+    paths = case.paths
+    starts = [*paths.params.values(), *(paths.old(s) for s in case.structure.states)]
+    for node in case.structure.program.nodes:
+        if node.primitive.name != "while":
+            continue
+        if any(paths.leads(v, y) for v in starts for y in node.outputs):
+            yield record(
+                Kind.FORWARD_LOOP, "the derivative of `while` is its whole Jacobian",
+                source=node.source,
+            )  # fmt: skip
 
 
 def _group(case: Case, group: HiddenGroup) -> Iterator[CompilationRecord]:

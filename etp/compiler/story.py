@@ -41,7 +41,8 @@ def state_story(
     port = paths.program.input(name)
     if name not in paths.structure.states:
         lines = [f"{name}: a state that is carried and not differentiated"]
-        return "\n".join([*lines, f"  {port.type}{_made(place)}"])
+        lines.append(f"  {port.type}{_made(place)}")
+        return "\n".join([*lines, *_section("records", _records(records))])
     others = [s for s in paths.group_of[name].states if s != name]
     joined = f"in one hidden group with {', '.join(others)}" if others else "a group of its own"
     lines = [f"{name}: {joined}", f"  {port.type}{_made(place)}"]
@@ -158,7 +159,7 @@ def _in_time(paths: Paths, states: Sequence[str]) -> Iterator[str]:
                 parts.append("joins no hidden group")
             lines.append(f"{a} -> {b}  {'; '.join(parts)}")
         if paths.leads(old, paths.loss):
-            lines.append(f"{a} -> loss of the same step")
+            lines.append(f"{a} -> the loss")
     yield from lines[: 2 * MOST]
     if len(lines) > 2 * MOST:
         yield f"... and {len(lines) - 2 * MOST} more"

@@ -158,11 +158,13 @@ def _plain(case: Case, name: str, value: Value) -> Iterator[CompilationRecord]:
         kind = Kind.MIXED_USE if products else Kind.PLAIN_USE
         through = f" through {paths.title(node)}" if node else ""
         too = " too" if products else ""
+        message = f"{name} acts on {state}{through}, which is no weight product{too}"
         if node is not None and node.regions:
             kind = Kind.OPAQUE_REGION
+            message = f"{name} acts on {state} inside {paths.title(node)}"
         yield record(
-            kind, f"{name} acts on {state}{through}, which is no weight product{too}",
-            parameter=name, state=state, source=node.source if node else case.places.get(name),
+            kind, message, parameter=name, state=state,
+            source=node.source if node else case.places.get(name),
         )  # fmt: skip
         return
 
