@@ -80,6 +80,7 @@ class Compiled:
     step: TracedStep
     loss: TracedLoss
     options: Options
+    program: Program = field(init=False)
     structure: Structure = field(init=False)
     steps: Steps = field(init=False)
     forms: Forms = field(init=False)
@@ -87,9 +88,8 @@ class Compiled:
 
     def __attrs_post_init__(self) -> None:
         o = self.options
-        self.structure = analyse(
-            canonical(self.loss.program), self.loss.constants, scope=o.scope, tail=o.tail
-        )
+        self.program = canonical(self.loss.program)
+        self.structure = analyse(self.program, self.loss.constants, scope=o.scope, tail=o.tail)
         name = self.loss.program.name
         self.steps = Steps(self.structure, o.rule, o.window, name, o.trace_dtype)
         self.forms = Forms(self.steps)
@@ -212,6 +212,6 @@ class Compiled:
     def _prices(self, batch: int) -> dict[str, ScopePrice]:
         o = self.options
         return prices(
-            canonical(self.loss.program), self.loss.constants, o.rule, o.window, o.tail, o.trace_dtype,
+            self.program, self.loss.constants, o.rule, o.window, o.tail, o.trace_dtype,
             batch, inside=o.scope,
         )  # fmt: skip
