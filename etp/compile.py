@@ -11,6 +11,7 @@ from etp_ir.types import DType, dtype_of
 
 from . import backends, rules
 from .compiled import Options
+from .compiler.scope import parse_scope, parse_tail
 from .learner import Learner
 from .model import Module
 from .place import placed
@@ -23,7 +24,8 @@ def compile(
     model: Module, rule: str | rules.LearningRule | type[rules.LearningRule] = "d_rtrl",
     loss: str | Callable[[Any, Any], Any] = "softmax_cross_entropy", *,
     backend: str | Backend = "auto", batch_size: int = 1, window: int | None = None,
-    schedule: str | int = "auto", trace_dtype: DType | str | None = None,
+    scope: str | None = None, tail: str = "diagonal", schedule: str | int = "auto",
+    trace_dtype: DType | str | None = None,
     dtype: DType | str = "float32", example: tuple[Any, Any] | None = None, length: int = 1,
     check: bool = False,
 ) -> Learner:  # fmt: skip
@@ -46,6 +48,16 @@ def compile(
         Steps at the end of the past that are differentiated exactly: 0 is the textbook
         contraction of signal and trace, 1 also follows one exact hop. By default what the rule
         recommends.
+    scope
+        How much of the influence of weights on later states the rule follows: ``"diagonal"``
+        (position by position, weight products cut out of the transition), ``"coupled"``
+        (position by position, weight products left in), ``"sparse_n(N)"`` (what can be reached
+        in N - 1 further steps), ``"layered"`` (everything but feedback from later groups to
+        earlier ones) or ``"full"``. By default what the rule recommends.
+    tail
+        What happens where positions mix on the way from a weight to a state (normalisation,
+        softmax, another product): ``"diagonal"`` cuts there and says so, ``"exact"`` keeps the
+        influence on every position.
     schedule
         ``"auto"``, ``"step"``, ``"chunk"`` or ``"chunk(K)"``: how the same numbers are computed.
     trace_dtype
@@ -73,9 +85,7 @@ def compile(
         window = chosen.default_window
     window = as_count(window, "window", least=0)
     batch_size = as_count(batch_size, "batch_size")
-    kind, _ = parse_schedule(schedule)
-    if kind == "chunk" and not isinstance(chosen, rules.TraceRule) and chosen.name != "bptt":
-        raise NotSupportedError(f"{chosen.name} admits schedule 'step' only (ETP605)")
+    parse_schedule(schedule)
     stored = None if trace_dtype is None else _float(trace_dtype, "trace_dtype")
     runner = backends.get(backend)
     for kind_of in (dtype, trace_dtype):
@@ -84,7 +94,8 @@ def compile(
                 f"backend {runner.name!r} has no {dtype_of(kind_of).array_name}\n"
                 "choose 'float16', or backend 'jax'"
             )
-    options = Options(chosen, window, schedule, stored)
+    followed = parse_scope(chosen.default_scope if scope is None else scope)
+    options = Options(chosen, window, schedule, stored, followed, parse_tail(tail))
     learner = Learner(
         model, options=options, loss=loss, backend=runner, batch_size=batch_size,
         dtype=_float(dtype, "dtype"), check=check,

@@ -15,12 +15,14 @@ from etp_ir.types import DType, TensorType
 from .compiler.canonical import canonical
 from .compiler.diagnostics import CompilationRecord, diagnose
 from .compiler.report import Report, cost, parameter_reports
+from .compiler.scope import Scope
 from .compiler.status import Status, statuses
 from .compiler.structure import Structure, analyse
 from .model import TracedStep
 from .rules.base import LearningRule, LinearTraceRule, TraceRule
 from .schedules.forms import Forms
 from .schedules.planner import Choice, choose
+from .schedules.prices import ScopePrice, prices
 from .schedules.sequence import Plan, Sequences
 from .schedules.steps import Steps
 from .schedules.training import Optimizer, Training, gradient_program
@@ -35,6 +37,8 @@ class Options:
     window: int
     schedule: str | int
     trace_dtype: DType | None
+    scope: Scope
+    tail: str
 
 
 @frozen
@@ -76,14 +80,16 @@ class Compiled:
     step: TracedStep
     loss: TracedLoss
     options: Options
+    program: Program = field(init=False)
     structure: Structure = field(init=False)
     steps: Steps = field(init=False)
     forms: Forms = field(init=False)
     _sequences: dict[int, Sequences] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self.structure = analyse(canonical(self.loss.program))
         o = self.options
+        self.program = canonical(self.loss.program)
+        self.structure = analyse(self.program, self.loss.constants, scope=o.scope, tail=o.tail)
         name = self.loss.program.name
         self.steps = Steps(self.structure, o.rule, o.window, name, o.trace_dtype)
         self.forms = Forms(self.steps)
@@ -91,7 +97,7 @@ class Compiled:
     @property
     def offline(self) -> bool:
         """Whether the rule keeps nothing between steps, and needs whole sequences."""
-        return not self.steps.traces and self.options.rule.name == "bptt"
+        return not isinstance(self.options.rule, TraceRule)
 
     def statuses(self, stretch: int, length: int) -> dict[str, Status]:
         """Return the status of every parameter's gradient.
@@ -200,4 +206,12 @@ class Compiled:
             tuple(g.states for g in self.structure.groups),
             parameter_reports(self.structure, found, self.steps.traces, batch),
             self.diagnostics(stretch, length, found), flops, moved,
+            str(o.scope), o.tail, {} if self.offline else self._prices(batch),
+        )  # fmt: skip
+
+    def _prices(self, batch: int) -> dict[str, ScopePrice]:
+        o = self.options
+        return prices(
+            self.program, self.loss.constants, o.rule, o.window, o.tail, o.trace_dtype,
+            batch, inside=o.scope,
         )  # fmt: skip

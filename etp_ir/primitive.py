@@ -40,8 +40,9 @@ class Primitive:
     positions
         How elements of operands reach elements of the output: ``"elementwise"`` (the same
         position), ``"structural"`` (a rearrangement, found by running ``reference`` on indices),
-        ``"reduction"`` (over ``axes``), ``"contraction"`` (by the letters of ``spec``), or
-        ``"mixing"`` (every element may reach every element).
+        ``"reduction"`` (over ``axes``), ``"contraction"`` (by the letters of ``spec``),
+        ``"indexed"`` and ``"scattered"`` (rearrangements by an index array, where it is a
+        constant), or ``"mixing"`` (every element may reach every element).
     array_api
         Name of the array-API function with the same meaning, if there is one.
     c99

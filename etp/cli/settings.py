@@ -12,7 +12,7 @@ import etp
 from .. import optim, tasks
 from ..fit import parse_update
 from ..learner import Learner
-from ..rules import resolve
+from ..rules import TraceRule, resolve
 from ..runs import Config
 from ..schedules.planner import parse_schedule
 from .models import recipe
@@ -29,13 +29,13 @@ def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
     own = recipe(asked["model"])
     rule = resolve(asked["rule"])
     parse_schedule(asked["schedule"])
-    offline = rule.follows == "all" and not rule.keeps_influence
+    offline = not isinstance(rule, TraceRule)
     update = as_update(asked["update"] or ("sequence" if offline else "step"))
     backend = etp.backends.get(asked["backend"])
     given = {name: value for name, value in asked.items() if value is not None}
     # Rarer updates average more gradients, which allows for longer steps.
     steps = min(parse_update(update) or task.length, task.length, 8)
-    full = rule.follows == "all" and rule.name != "bptt"
+    full = rule.default_scope == "full" and not offline
     config = Config(**{
         "hidden": own.hidden_full if full else own.hidden,
         "lr": round(own.lr * steps**0.5, 6),

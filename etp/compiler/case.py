@@ -11,7 +11,7 @@ from etp_ir.core import Node, Value
 from etp_ir.source import Source
 from etp_ir.types import DType
 
-from ..rules.base import LearningRule
+from ..rules.base import LearningRule, TraceRule
 from .kinds import DiagnosticKind
 from .paths import Paths
 from .positions import Cut
@@ -48,8 +48,8 @@ class Case:
 
     @property
     def follows_all(self) -> bool:
-        """Whether the rule follows every path through time by itself."""
-        return self.rule.follows == "all"
+        """Whether rule and scope follow every path through time."""
+        return not isinstance(self.rule, TraceRule) or self.structure.scope.name == "full"
 
     def lossy(self, parameter: str) -> bool:
         """Whether some path through time of a parameter is not followed."""

@@ -20,6 +20,7 @@ from ..traced import with_loss
 from .canonical import canonical
 from .diagnostics import diagnose
 from .graph import ETraceGraph
+from .scope import Scope, parse_scope, parse_tail
 from .status import statuses
 from .structure import HiddenGroup, HiddenParamOpRelation, Structure, analyse
 
@@ -94,7 +95,8 @@ def _types(x: Any) -> Any:
 def compile_etrace_graph(
     model: Module, x: Any, y: Any = None, *, loss: Loss | None = None,
     rule: str | rules.LearningRule | type[rules.LearningRule] = "d_rtrl",
-    window: int | None = None, dtype: DType | str = F32,
+    window: int | None = None, scope: str | None = None, tail: str = "diagonal",
+    dtype: DType | str = F32,
 ) -> ETraceGraph:  # fmt: skip
     """Return groups, relations, statuses and records of a model; nothing is made to run.
 
@@ -105,8 +107,8 @@ def compile_etrace_graph(
     loss
         Name of a loss or a function ``(output, target) -> scalar``; by default every element of
         the output counts, and no target is needed.
-    rule, window
-        The learning rule that statuses speak of.
+    rule, window, scope, tail
+        The learning rule that statuses speak of, and what it follows: see `etp.compile`.
     dtype
         Floating-point type of parameters and states.
 
@@ -116,20 +118,24 @@ def compile_etrace_graph(
         If the model cannot be traced, with the user's line, or a name is unknown.
     """
     step = extract_module_info(model, x, dtype=dtype).step
-    structure = _structure(step, y, loss)
     chosen = rules.resolve(rule)
+    followed = parse_scope(chosen.default_scope if scope is None else scope)
+    structure = _structure(step, y, loss, followed, parse_tail(tail))
     ahead = chosen.default_window if window is None else window
     found = statuses(structure, chosen, ahead)
     records = diagnose(structure, found, chosen, ahead, places=step.places)
     return ETraceGraph(structure, found, records, step.places)
 
 
-def _structure(step: TracedStep, y: Any, loss: Loss | None) -> Structure:
+def _structure(
+    step: TracedStep, y: Any, loss: Loss | None, scope: Scope | None = None, tail: str = "diagonal"
+) -> Structure:
     if loss is None:
         target, function = step.program.output("output").type, _everything
     else:
         target, function = _types(y), losses.get(loss)
-    return analyse(canonical(with_loss(step, target, function, {}).program))
+    traced = with_loss(step, target, function, {})
+    return analyse(canonical(traced.program), traced.constants, scope=scope, tail=tail)
 
 
 def _everything(output: Any, target: Any) -> Any:

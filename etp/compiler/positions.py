@@ -7,17 +7,19 @@ the operand is cut there, and the cut is remembered: it is what a position-wise 
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
 from attrs import field, frozen
 
 from etp_ir.core import Literal, Node, Program, Value
-from etp_ir.primitives.contract import parse_spec
+from etp_ir.primitives.contract import Spec, parse_spec
 
 NONE = -1
 MANY = -2
 Targets = np.ndarray[Any, np.dtype[np.int64]]
+Known = Mapping[Value, np.ndarray[Any, Any]]
 
 
 @frozen
@@ -51,8 +53,41 @@ class Reach:
         return {(cut.node, cut.operand) for cut in self.cuts}
 
 
-def reach(program: Program, state: Value | Literal) -> Reach:
-    """Return how the values of a program reach the value ``state``."""
+def known_values(program: Program, constants: Mapping[str, Any]) -> Known:
+    """Return the values of a program that depend on nothing but constants.
+
+    Parameters
+    ----------
+    constants
+        Arrays of inputs of role ``const``, by name.
+    """
+    known: dict[Value, np.ndarray[Any, Any]] = {
+        port.value: np.asarray(constants[port.name])
+        for port in program.inputs_of("const") if port.name in constants
+    }  # fmt: skip
+    for node in program.nodes:
+        if len(node.outputs) != 1 or node.primitive.lower is not None or node.regions:
+            continue
+        if all(isinstance(x, Literal) or x in known for x in node.inputs):
+            arrays = [x.value if isinstance(x, Literal) else known[x] for x in node.inputs]
+            result = node.primitive.reference(*arrays, **node.attrs)
+            known[node.output] = np.asarray(result, node.output.type.dtype.numpy())
+    return known
+
+
+def reach(
+    program: Program, state: Value | Literal, trained: Collection[Node] = (),
+    known: Known | None = None,
+) -> Reach:  # fmt: skip
+    """Return how the values of a program reach the value ``state``.
+
+    Parameters
+    ----------
+    trained
+        Weight products whose weight is followed by a relation, and not as an operand.
+    known
+        Values that are constants, by which an index array is followed.
+    """
     targets: dict[Value, Targets] = {}
     if isinstance(state, Literal):
         return Reach(targets, ())
@@ -68,7 +103,9 @@ def reach(program: Program, state: Value | Literal) -> Reach:
                 if isinstance(x, Value) and x.type.dtype.is_float:
                     cuts.append(Cut(node, i, "its result reaches several positions"))
             continue
-        for i, (x, arriving) in enumerate(zip(node.inputs, back(node, outgoing), strict=True)):
+        for i, (x, arriving) in enumerate(
+            zip(node.inputs, back(node, outgoing, trained, known), strict=True)
+        ):
             if arriving is None or not isinstance(x, Value) or not x.type.dtype.is_float:
                 continue
             if (arriving == MANY).any():
@@ -94,11 +131,15 @@ def merge(held: Targets | None, arriving: Targets) -> Targets:
     return out
 
 
-def back(node: Node, outgoing: list[Targets | None]) -> list[Targets | None]:
+def back(
+    node: Node, outgoing: list[Targets | None], trained: Collection[Node] = (),
+    known: Known | None = None,
+) -> list[Targets | None]:  # fmt: skip
     """Return the targets of each operand given those of the outputs."""
     from .through import through
 
-    if node.primitive.is_etp:
+    known = known or {}
+    if node in trained:
         # A weight product is what a trace is about: it is followed by its relation, never by
         # the transition, even where it happens to have a single input.
         return [
@@ -110,33 +151,45 @@ def back(node: Node, outgoing: list[Targets | None]) -> list[Targets | None]:
         return inside
     kind = node.primitive.positions
     (out,) = outgoing if len(outgoing) == 1 else (None,)
-    if out is None or kind == "mixing":
+    if out is None:
         return [_everywhere(x.type.shape) for x in node.inputs]
     if kind == "elementwise":
         return [None if isinstance(x, Literal) else out for x in node.inputs]
-    if kind == "structural":
-        return _structural(node, out)
+    if kind == "structural" or (kind == "indexed" and node.inputs[1] in known):
+        return _structural(node, out, known)
+    if kind == "scattered" and node.inputs[1] in known:
+        index = known[node.inputs[1]]  # type: ignore[index]
+        return [np.take(out, index, axis=node.attrs["axis"]), None]
     if kind == "reduction":
         axes = node.attrs["axes"]
         shape = node.inputs[0].type.shape
         spread = np.expand_dims(out, tuple(sorted(axes)))
         return [np.broadcast_to(spread, shape).copy()]
-    return _contraction(node, out)
+    if kind == "contraction" or node.primitive.letters is not None:
+        return _contraction(node, contraction_of(node), out)
+    return [_everywhere(x.type.shape) for x in node.inputs]
+
+
+def contraction_of(node: Node) -> Spec:
+    """Return the contraction that a node is, marked or not."""
+    letters = node.primitive.letters
+    return parse_spec(node.attrs["spec"] if letters is None else letters(*node.inputs))
 
 
 def _everywhere(shape: tuple[int, ...]) -> Targets:
     return np.full(shape, MANY)
 
 
-def _structural(node: Node, out: Targets) -> list[Targets | None]:
+def _structural(node: Node, out: Targets, known: Known) -> list[Targets | None]:
     """Find where elements went by running the reference on their indices."""
     results: list[Targets | None] = []
     for i, x in enumerate(node.inputs):
-        if isinstance(x, Literal):
+        if isinstance(x, Literal) or not x.type.dtype.is_float:
             results.append(None)
             continue
         numbered = [
             np.arange(1, y.type.size + 1).reshape(y.type.shape) if j == i
+            else known[y] if isinstance(y, Value) and y in known and not y.type.dtype.is_float
             else np.zeros(y.type.shape, dtype=np.int64)
             for j, y in enumerate(node.inputs)
         ]  # fmt: skip
@@ -152,8 +205,7 @@ def _structural(node: Node, out: Targets) -> list[Targets | None]:
     return results
 
 
-def _contraction(node: Node, out: Targets) -> list[Targets | None]:
-    spec = parse_spec(node.attrs["spec"])
+def _contraction(node: Node, spec: Spec, out: Targets) -> list[Targets | None]:
     results: list[Targets | None] = []
     for term, x in zip((spec.x, spec.y), node.inputs, strict=True):
         shared = "".join(c for c in spec.out if c in term)

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, evolve, frozen
 
-from etp_ir.core import Program, Value
+from etp_ir.core import Node, Program, Value
 
 from .records import CompilationRecord, by_kind, subjects
 from .status import Status
 from .structure import Structure
 
 if TYPE_CHECKING:
+    from ..schedules.prices import ScopePrice
     from ..schedules.traces import TraceArray
 
 LEVELS = {"info": "dim", "warning": "yellow", "error": "red"}
@@ -64,6 +65,10 @@ class Report:
     flops_per_step, bytes_per_step
         Estimated arithmetic, and bytes read and written, of one step for the batch when traces
         are advanced step by step.
+    scope, tail
+        How much of the influence of weights on states is followed.
+    scopes
+        What each scope would give and take: status, trace bytes and flops of each parameter.
     """
 
     rule: str
@@ -77,6 +82,9 @@ class Report:
     diagnostics: tuple[CompilationRecord, ...]
     flops_per_step: int
     bytes_per_step: int
+    scope: str
+    tail: str
+    scopes: dict[str, ScopePrice]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data."""
@@ -102,7 +110,8 @@ class Report:
         def line(name: str, text: str) -> None:
             console.print(f"[dim]{name:<15}[/]{escape(text)}", highlight=False, soft_wrap=True)
 
-        line("rule", f"{self.rule}, window {self.window}")
+        tail = "" if self.tail == "diagonal" else f", tail {self.tail}"
+        line("rule", f"{self.rule}, window {self.window}, scope {self.scope}{tail}")
         line("runs on", f"{self.backend}, batch of {self.batch_size}")
         line("schedule", f"{self.schedule}: {self.why}")
         line("hidden groups", "; ".join(" ".join(g) for g in self.groups))
@@ -130,6 +139,7 @@ class Report:
                     console.print(
                         f"  {text.rstrip()}", highlight=False, soft_wrap=True, markup=False
                     )
+        self._print_scopes(console)
         found = by_kind(self.diagnostics)
         if found:
             console.print()
@@ -141,25 +151,46 @@ class Report:
                 style=LEVELS[kind.level.value],
             )  # fmt: skip
 
+    def _print_scopes(self, console: Any) -> None:
+        """Print what following more would cost, where something is not followed."""
+        if all(p.status == "exact" for p in self.parameters.values()) or not self.scopes:
+            return
+        console.print(f"\n[dim]{'scope':<15}exact     traces     flop per step[/]", highlight=False)
+        for name, price in self.scopes.items():
+            text = (f"{name:<15}{price.exact:>2} of {len(price.parameters):<4}"
+                    f"{_bytes(price.trace_bytes):<11}{_count(price.flops)}"
+                    f"{'  (in use)' if name == self.scope else ''}")  # fmt: skip
+            console.print(text, highlight=False, soft_wrap=True, markup=False)
+
 
 def parameter_reports(
     structure: Structure, found: dict[str, Status], traces: list[TraceArray], batch: int
 ) -> dict[str, ParameterReport]:
     """Return the report of each parameter."""
     out = {}
+    portions = {n: shares(structure, n) for n in structure.weights}
     for port in structure.program.inputs_of("param"):
-        nodes = {n for n, w in structure.weights.items() if port.name in w.params}
         mine = [
             a for a in traces
-            if (a.relation is not None and a.relation.node in nodes)
-            or (a.relation is None and a.slot == port.name)
+            if a.relation is not None and port.name in portions[a.relation.node]
         ]  # fmt: skip
+        kept = sum(
+            a.type.nbytes * portions[a.relation.node][port.name] for a in mine if a.relation
+        )  # fmt: skip
         out[port.name] = ParameterReport(
             found[port.name].status, found[port.name].reason, port.type.shape,
             tuple(dict.fromkeys(a.state for a in mine if a.state)),
-            tuple(a.type.shape for a in mine), batch * sum(a.type.nbytes for a in mine),
+            tuple(a.type.shape for a in mine), round(batch * kept),
         )  # fmt: skip
     return out
+
+
+def shares(structure: Structure, node: Node) -> dict[str, float]:
+    """Return the parts that parameters have in the weight of a product, by their sizes."""
+    types = {p.name: p.type for p in structure.program.inputs_of("param")}
+    inside = structure.weights[node].params
+    total = sum(types[n].size for n in inside)
+    return {n: types[n].size / total for n in inside}
 
 
 def cost(program: Program) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from .kinds import DiagnosticKind as Kind
 from .paths import first_source
 from .positions import Cut
 from .records import CompilationRecord, record
-from .structure import HiddenGroup, stays
+from .structure import HiddenGroup
 
 
 def state_records(case: Case) -> Iterator[CompilationRecord]:
@@ -144,7 +144,7 @@ def _transition(case: Case, group: HiddenGroup) -> Iterator[CompilationRecord]:
                 continue
             acts = True
             if old in reaches[b].targets:
-                if stays(reaches[b], old):
+                if case.structure.influence.stays(b, a):
                     kept = True
                 else:
                     way = paths.chain(old, paths.new(b), cuts=reaches[b].cuts)

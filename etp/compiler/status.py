@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from etp_ir.core import Literal, Node, Operand, Value
+from etp_ir.core import Node, Operand, Value
 
-from ..rules.base import LearningRule, LinearTraceRule
+from ..rules.base import LearningRule, LinearTraceRule, TraceRule
+from .coverage import DENSE
 from .pieces import Pieces
 from .positions import Cut
-from .structure import HiddenGroup, Structure, stays
+from .structure import HiddenParamOpRelation, Structure
 
+FOLLOWED = "every path through time is followed"
 EXACT, APPROXIMATE, DIRECT, UNREACHABLE = "exact", "approximate", "direct-only", "unreachable"
 
 
@@ -50,22 +52,8 @@ class _Judge:
         self.s, self.rule, self.window, self.truncated = structure, rule, window, truncated
         self.loss: Operand = structure.program.output("loss").value
         self.leads = structure.dependence.leads
-        self.live = self._live()
-        self.groups = {state: g for g in structure.groups for state in g.states}
+        self.influence = structure.influence
         self.pieces = Pieces(structure, "status")
-
-    def _live(self) -> set[str]:
-        """Return the states that reach the loss of a later step."""
-        s = self.s
-        found = {n for n, (old, _) in s.states.items() if self.leads(old, self.loss)}
-        while True:
-            more = {
-                n for n, (old, _) in s.states.items() if n not in found
-                and any(self.leads(old, s.states[m][1]) for m in found)
-            }  # fmt: skip
-            if not more:
-                return found
-            found |= more
 
     # -- one parameter ----------------------------------------------------------------------
     def parameter(self, name: str, value: Value) -> Status:
@@ -75,12 +63,12 @@ class _Judge:
             return Status(UNREACHABLE, "no path leads from it to the loss")
         if not temporal:
             return Status(EXACT, "it acts within the step; its direct gradient is all there is")
-        if self.rule.follows == "all" and self.truncated is not None:
+        if self.truncated is not None:
             steps = f"{self.truncated} steps" if self.truncated > 1 else "one step"
             return Status(APPROXIMATE, f"truncated: what lies before the last update is forgotten "
                                        f"({steps})")  # fmt: skip
-        if self.rule.follows == "all":
-            return Status(EXACT, "every path through time is followed")
+        if not isinstance(self.rule, TraceRule):
+            return Status(EXACT, FOLLOWED)
         verdicts = [self._product(node) for node in products]
         plain = self._plain(value, products)
         if plain is not None:
@@ -93,9 +81,7 @@ class _Judge:
 
     def _reached(self, value: Value) -> list[str]:
         """Return the live states that a value reaches within the step."""
-        return [
-            n for n, (_, new) in self.s.states.items() if n in self.live and self.leads(value, new)
-        ]
+        return [n for n in self.influence.live if self.influence.leads(value, n)]
 
     def _plain(self, value: Value, products: list[Node]) -> Status | None:
         """Return a verdict on uses outside weight products, or None if none reaches a state."""
@@ -115,7 +101,7 @@ class _Judge:
             return Status(EXACT, "it acts within the step; its direct gradient is all there is")
         related = [r for r in self.s.relations if r.node is node]
         if not related:
-            cut = self._cut_after(y, reached[0])
+            cut = self.influence.cut(y, reached[0])
             return Status(DIRECT, f"it reaches {reached[0]} only through {_told(cut)}")
         if self.rule.approximation:
             return Status(APPROXIMATE, self.rule.approximation)
@@ -124,59 +110,53 @@ class _Judge:
             rule.departs(self.pieces.view(r)) for r in related
         ):
             return Status(APPROXIMATE, f"{rule.name} replaces the transition or the source")
-        for name in reached:
-            cut = self._cut_after(y, name)
-            if cut is not None:
-                return Status(APPROXIMATE, f"a path to {name} through {_told(cut)} is not followed")
-            if y not in self.s.reaches[name].targets or not any(
-                name in r.group.states for r in related
-            ):
-                return Status(APPROXIMATE, f"its path to {name} is not position-wise")
-        return self._onward(reached)
+        lost = self._lost_within(y, reached, related)
+        for relation in related:
+            lost = lost or self._lost_onward(relation, reached)
+        if lost is not None:
+            return Status(APPROXIMATE, lost)
+        if all(p.everywhere or not p.wide for r in related for p in r.places.values()) and any(
+            p.everywhere for r in related for p in r.places.values()
+        ):
+            return Status(EXACT, FOLLOWED)
+        return Status(EXACT, "every path through time is position-wise")
 
-    def _onward(self, start: list[str]) -> Status:
-        """Return whether what happens to states after they are reached is followed exactly."""
-        seen, stack = set(start), list(start)
+    def _lost_within(
+        self, y: Value, reached: list[str], related: list[HiddenParamOpRelation]
+    ) -> str | None:
+        """Return what is lost on the way from a product to new states."""
+        for name in reached:
+            places = [r.places[name] for r in related if name in r.places]
+            if any(p.wide for p in places) or (places and self.influence.wise(y, name)):
+                continue
+            cut = self.influence.cut(y, name)
+            if cut is not None:
+                return f"a path to {name} through {_told(cut)} is not followed"
+            return f"its path to {name} is not position-wise"
+        return None
+
+    def _lost_onward(self, relation: HiddenParamOpRelation, reached: list[str]) -> str | None:
+        """Return what is lost of what happens to states after they are reached."""
+        stack = [n for n in reached if n in relation.places]
+        seen = set(stack)
         while stack:
             name = stack.pop(0)
-            old = self.s.states[name][0]
-            for other, (_, new) in self.s.states.items():
-                if other not in self.live or not self.leads(old, new):
+            for other in self.influence.live:
+                if not self.influence.onward(other, name):
                     continue
-                cut = self._cut_after(old, other)
-                if cut is not None:
-                    return Status(APPROXIMATE, f"the path {name} -> {other} through {_told(cut)} "
-                                               "is not followed in time")  # fmt: skip
-                if self.groups[name] is not self.groups[other] or not stays(
-                    self.s.reaches[other], old
-                ):
-                    return Status(APPROXIMATE, f"the path {name} -> {other} joins no hidden group")
+                how = relation.edges.get((other, name))
+                kept = how == DENSE or self.influence.keeps_positions(other, name)
+                if how is None or not kept:
+                    cut = self.influence.cut(self.s.states[name][0], other)
+                    if cut is None:
+                        return f"the path {name} -> {other} joins no hidden group"
+                    return (f"the path {name} -> {other} through {_told(cut)} is not followed in "
+                            "time")  # fmt: skip
                 if other not in seen:
                     seen.add(other)
                     stack.append(other)
-            lost = self._lost_to_loss(old, self.groups[name])
-            if lost is not None:
-                return Status(APPROXIMATE, f"the path {name} -> loss through {_told(lost)} is not "
-                                           "followed with window 0")  # fmt: skip
-        return Status(EXACT, "every path through time is position-wise")
-
-    def _cut_after(self, start: Value, state: str) -> Cut | None:
-        """Return a cut on a path from a value to a new state, if there is one."""
-        for cut in self.s.reaches[state].cuts:
-            x = cut.node.inputs[cut.operand]
-            if not isinstance(x, Literal) and self.leads(start, x):
-                return cut
-        return None
-
-    def _lost_to_loss(self, old: Value, group: HiddenGroup) -> Cut | None:
-        if self.window > 0:
-            return None
-        for cut in self.s.cuts(group).values():
-            x = cut.node.inputs[cut.operand]
-            if isinstance(x, Literal):
-                continue
-            if self.leads(old, x) and self.leads(cut.node.outputs[0], self.loss):
-                return cut
+        if not relation.coverage.complete:
+            return f"influence beyond the reach of scope {self.s.scope} is dropped"
         return None
 
 

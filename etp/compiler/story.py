@@ -12,7 +12,7 @@ from .kinds import DiagnosticKind, DiagnosticLevel
 from .paths import Paths, brief, quoted
 from .records import CompilationRecord, by_kind
 from .status import Status
-from .structure import HiddenParamOpRelation, stays
+from .structure import HiddenParamOpRelation
 
 MOST = 4
 
@@ -101,12 +101,17 @@ def _inside(paths: Paths, name: str, node: Node) -> str:
 
 def _arrivals(paths: Paths, relation: HiddenParamOpRelation) -> Iterator[str]:
     """Yield the states of a relation's group that its product reaches, with the operations."""
-    where = "at its own positions" if relation.aligned else "position by position"
-    for state in relation.group.states:
+    for state, place in relation.places.items():
         reach = paths.structure.reaches[state]
-        if relation.y not in reach.targets:
+        cuts = () if place.wide else reach.cuts
+        if place.wide and not paths.leads(relation.y, paths.new(state)):
             continue
-        way = paths.chain(relation.y, paths.new(state), cuts=reach.cuts)
+        if not place.wide and relation.y not in reach.targets:
+            continue
+        where = "position by position"
+        if place.wide:
+            where = "everywhere" if place.everywhere else f"at {place.width} positions each"
+        way = paths.chain(relation.y, paths.new(state), cuts=cuts)
         by = f", by {_steps(way)}" if way else ""
         yield f"reaches {state} {where}{by}"
 
@@ -141,7 +146,7 @@ def _in_time(paths: Paths, states: Sequence[str]) -> Iterator[str]:
             reach = paths.structure.reaches[b]
             joined = b in paths.group_of[a].states and old in reach.targets
             parts = []
-            if joined and stays(reach, old):
+            if joined and paths.structure.influence.stays(b, a):
                 way = paths.chain(old, paths.new(b), cuts=reach.cuts)
                 parts.append(f"kept: {_steps(way, place=False)}" if way else "kept as it is")
             cuts = {c.node: None for c in paths.cuts_after(old, b)}
@@ -162,7 +167,7 @@ def _in_time(paths: Paths, states: Sequence[str]) -> Iterator[str]:
 
 # -- states ---------------------------------------------------------------------------------
 def _reached_by(paths: Paths, state: str) -> Iterator[str]:
-    relations = [r for r in paths.structure.relations if state in r.group.states]
+    relations = [r for r in paths.structure.relations if state in r.places]
     found = [r for r in relations if r.y in paths.structure.reaches[state].targets]
     for r in found[: 2 * MOST]:
         place = f" at {r.node.source}" if r.node.source else ""

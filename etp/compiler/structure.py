@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import networkx as nx
-import numpy as np
 from attrs import field, frozen
 
 from etp_ir.core import Literal, Node, Operand, Program, Value
 
-from .positions import NONE, Cut, Reach, Targets, reach
+from .coverage import Coverage, Edges, Place, closed_coverage, hop_coverage, local_coverage
+from .expose import expose
+from .influence import Dependence, Influence
+from .pattern import Pattern
+from .positions import Cut, Known, Reach, Targets, known_values, reach
+from .scope import Scope
+
+__all__ = [
+    "Cut", "Dependence", "HiddenGroup", "HiddenParamOpRelation", "Structure", "Weight", "analyse",
+    "find_hidden_groups", "find_hidden_param_op_relations",
+]  # fmt: skip
 
 
 @frozen
@@ -31,7 +41,7 @@ class HiddenGroup:
 
 @frozen(eq=False)
 class HiddenParamOpRelation:
-    """One weight product whose result reaches a hidden group position by position.
+    """One weight product whose influence on hidden states is followed.
 
     Attributes
     ----------
@@ -40,15 +50,15 @@ class HiddenParamOpRelation:
     node
         The eligibility-trace node ``y = op(x, weight)``.
     group
-        The group reached.
-    index
-        For each element of ``y`` the row-major position of the group it reaches, or -1.
+        The group reached; the first of them where influence is followed into several.
+    coverage
+        The positions of states on which its influence is kept, and how it moves between them.
     """
 
     name: str
     node: Node
     group: HiddenGroup
-    index: Targets = field(repr=False)
+    coverage: Coverage = field(repr=False)
 
     @property
     def y(self) -> Value:
@@ -56,10 +66,25 @@ class HiddenParamOpRelation:
         return self.node.output
 
     @property
-    def aligned(self) -> bool:
-        """Whether element q of ``y`` reaches position q of the group."""
-        return self.y.type.shape == self.group.shape and bool(
-            np.array_equal(self.index.ravel(), np.arange(self.index.size))
+    def places(self) -> dict[str, Place]:
+        """Positions on which the influence is kept, by state."""
+        return self.coverage.places
+
+    @property
+    def edges(self) -> Edges:
+        """How influence moves from an old state to a new one, by (new, old)."""
+        return self.coverage.edges
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """States on which the influence is kept."""
+        return tuple(self.places)
+
+    @property
+    def index(self) -> Targets | None:
+        """For each element of ``y`` the position of the group it reaches, or None if several."""
+        return (
+            self.places[self.group.states[0]].index if self.group.states[0] in self.places else None
         )
 
 
@@ -95,9 +120,13 @@ class Structure:
     reaches
         For each state, what reaches its new value position by position.
     groups, relations
-        Hidden groups, and weight products that reach them.
+        Hidden groups, and weight products whose influence on them is followed.
     weights
         The weight of every eligibility-trace node that is trained through its mark.
+    influence
+        What leads where, and how.
+    scope, tail
+        How much is followed.
     """
 
     program: Program
@@ -106,7 +135,14 @@ class Structure:
     groups: tuple[HiddenGroup, ...]
     relations: tuple[HiddenParamOpRelation, ...]
     weights: dict[Node, Weight]
-    dependence: Dependence
+    influence: Influence
+    scope: Scope
+    tail: str
+
+    @property
+    def dependence(self) -> Dependence:
+        """Which values depend on which."""
+        return self.influence.dependence
 
     def of(self, group: HiddenGroup) -> tuple[HiddenParamOpRelation, ...]:
         """Return the relations that reach a group."""
@@ -117,122 +153,113 @@ class Structure:
         return {(cut.node, cut.operand): cut for s in group.states for cut in self.reaches[s].cuts}
 
 
-class Dependence:
-    """Which values depend on which, along paths that carry a derivative."""
-
-    def __init__(self, program: Program) -> None:
-        self.graph = nx.DiGraph()
-        self.graph.add_nodes_from(port.value for port in program.inputs)
-        for node in program.nodes:
-            for value in node.outputs:
-                self.graph.add_node(value)
-                if node.primitive.jvp is None:
-                    continue
-                for x in node.inputs:
-                    if isinstance(x, Value) and x.type.dtype.is_float:
-                        self.graph.add_edge(x, value)
-        self._after: dict[Value, set[Value]] = {}
-
-    def after(self, value: Value) -> set[Value]:
-        """Return the values that depend on ``value``, itself included."""
-        if value not in self._after:
-            self._after[value] = nx.descendants(self.graph, value) | {value}
-        return self._after[value]
-
-    def leads(self, start: Operand, end: Operand) -> bool:
-        """Whether ``end`` depends on ``start``."""
-        if isinstance(start, Literal) or isinstance(end, Literal):
-            return False
-        return end in self.after(start)
-
-    def leads_avoiding(self, start: Operand, end: Operand, avoid: set[Value]) -> bool:
-        """Whether ``end`` depends on ``start`` along a path that meets none of ``avoid``."""
-        if isinstance(start, Literal) or isinstance(end, Literal):
-            return False
-        if start in avoid:
-            return False
-        return nx.has_path(nx.restricted_view(self.graph, avoid - {end}, []), start, end)
-
-
-def analyse(program: Program) -> Structure:
+def analyse(
+    program: Program, constants: Mapping[str, Any] | None = None, *,
+    scope: Scope | None = None, tail: str = "diagonal",
+) -> Structure:  # fmt: skip
     """Return the structure of a traced step.
 
     Parameters
     ----------
     program
         One step for one example: inputs of roles ``param`` and ``state``, outputs
-        ``state(path)``.
+        ``state(path)`` and ``loss``.
+    constants
+        Arrays of its inputs of role ``const``, by name.
+    scope, tail
+        How much of the influence of weights on states is followed.
     """
+    scope = scope or Scope()
+    program = expose(program, plain=scope.closed)
     new = {port.role.of[0]: port.value for port in program.outputs_of("state")}
     states = {
         port.name: (port.value, new[port.name])
         for port in program.inputs_of("state")
         if port.name in new and port.type.dtype.is_float
     }
-    reaches = {name: reach(program, after) for name, (_, after) in states.items()}
-    groups = find_hidden_groups(states, reaches)
     dependence = Dependence(program)
     weights = _weights(program, dependence)
-    relations = find_hidden_param_op_relations(weights, groups, reaches)
-    return Structure(program, states, reaches, groups, relations, weights, dependence)
+    known = known_values(program, constants or {})
+    reaches = {name: reach(program, after, weights, known) for name, (_, after) in states.items()}
+    influence = Influence(states, reaches, dependence, program.output("loss").value)
+    groups = find_hidden_groups(influence)
+    relations = find_hidden_param_op_relations(
+        program, weights, groups, influence, scope=scope, tail=tail, known=known
+    )
+    return Structure(program, states, reaches, groups, relations, weights, influence, scope, tail)
 
 
-def find_hidden_groups(
-    states: dict[str, tuple[Value, Operand]], reaches: dict[str, Reach]
-) -> tuple[HiddenGroup, ...]:
+def find_hidden_groups(influence: Influence) -> tuple[HiddenGroup, ...]:
     """Return the connected components of states under position-wise transitions."""
     graph = nx.Graph()
-    graph.add_nodes_from(states)
-    for name, (_, after) in states.items():
-        for other, (before, _) in states.items():
-            if before.type.shape == after.type.shape and stays(reaches[name], before):
-                graph.add_edge(other, name)
-    order = {name: i for i, name in enumerate(states)}
+    graph.add_nodes_from(influence.states)
+    graph.add_edges_from(
+        (old, new)
+        for new in influence.states
+        for old in influence.states
+        if influence.stays(new, old)
+    )
+    order = {name: i for i, name in enumerate(influence.states)}
     components = sorted(
         (sorted(c, key=order.__getitem__) for c in nx.connected_components(graph)),
         key=lambda c: order[c[0]],
     )
-    return tuple(HiddenGroup(tuple(c), states[c[0]][0].type.shape) for c in components)
-
-
-def stays(reached: Reach, old: Value) -> bool:
-    """Whether position p of an old state reaches position p of the new one, or nothing."""
-    targets = reached.targets.get(old)
-    if targets is None:
-        return False
-    flat = targets.ravel()
-    return bool(((flat == NONE) | (flat == np.arange(flat.size))).all())
+    return tuple(HiddenGroup(tuple(c), influence.states[c[0]][0].type.shape) for c in components)
 
 
 def find_hidden_param_op_relations(
-    weights: dict[Node, Weight], groups: Sequence[HiddenGroup], reaches: dict[str, Reach]
-) -> tuple[HiddenParamOpRelation, ...]:
-    """Return the weight products whose result reaches a group, in the order of the program."""
+    program: Program, weights: Mapping[Node, Weight], groups: tuple[HiddenGroup, ...],
+    influence: Influence, *, scope: Scope, tail: str, known: Known,
+) -> tuple[HiddenParamOpRelation, ...]:  # fmt: skip
+    """Return the weight products whose influence is followed, in the order of the program."""
+    home = {s: g for g in groups for s in g.states}
+    follows = _no_feedback(program, groups, influence) if scope.name == "layered" else _everything
+    pattern = Pattern(program, influence.states, known) if scope.name == "sparse_n" else None
+
+    def coverages(node: Node) -> Iterable[tuple[HiddenGroup, Coverage | None]]:
+        if scope.local:
+            for group in groups:
+                yield group, local_coverage(node.output, group.states, influence, scope, tail)
+            return
+        if pattern is not None:
+            found = hop_coverage(node, influence, pattern, scope.hops)
+        else:
+            found = closed_coverage(node.output, influence, follows)
+        if found is not None:
+            first = next(
+                (s for s, p in found.places.items() if not p.wide), next(iter(found.places))
+            )
+            yield home[first], found
+
     relations: list[HiddenParamOpRelation] = []
     uses: dict[str, int] = {}
     for node, weight in weights.items():
         uses[weight.name] = uses.get(weight.name, 0) + 1
         name = weight.name if uses[weight.name] == 1 else f"{weight.name}.{uses[weight.name]}"
-        for group in groups:
-            found = [reaches[s].targets.get(node.output) for s in group.states]
-            index = _agree(t for t in found if t is not None)
-            if index is not None:
-                relations.append(HiddenParamOpRelation(name, node, group, index))
+        relations += [
+            HiddenParamOpRelation(name, node, group, coverage)
+            for group, coverage in coverages(node) if coverage is not None
+        ]  # fmt: skip
     return tuple(relations)
 
 
-def _agree(found: Iterable[Targets]) -> Targets | None:
-    """Return the union of targets, or None where there are none or they contradict."""
-    index: Targets | None = None
-    for targets in found:
-        if index is None:
-            index = targets.copy()
-            continue
-        clash = (index != NONE) & (targets != NONE) & (index != targets)
-        if clash.any():
-            return None
-        index = np.where(index == NONE, targets, index)
-    return index
+def _everything(new: str, old: str) -> bool:
+    return True
+
+
+def _no_feedback(program: Program, groups: tuple[HiddenGroup, ...], influence: Influence) -> Any:
+    """Return the test for transitions that do not lead from a later group to an earlier one.
+
+    A group is later if the last of its new states is computed later in the step.
+    """
+    made = {v: i for i, node in enumerate(program.nodes) for v in node.outputs}
+
+    def when(group: HiddenGroup) -> int:
+        new = (influence.states[s][1] for s in group.states)
+        return max((made.get(v, -1) for v in new if isinstance(v, Value)), default=-1)
+
+    order = {s: when(g) for g in groups for s in g.states}
+    return lambda new, old: order[old] <= order[new]
 
 
 def _weights(program: Program, dependence: Dependence) -> dict[Node, Weight]:

@@ -37,9 +37,9 @@ def _products(case: Case) -> Iterator[CompilationRecord]:
         for name in weight.params:
             yield record(
                 Kind.TRACED,
-                f"{name} acts on {' and '.join(relation.group.states)} through "
+                f"{name} acts on {' and '.join(relation.states)} through "
                 f"{quoted(relation.node)}",
-                parameter=name, state=relation.group.states[0], source=relation.node.source,
+                parameter=name, state=relation.states[0], source=relation.node.source,
             )  # fmt: skip
     for node in paths.marked:
         weight_value = paths.weight_of(node)

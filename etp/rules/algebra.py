@@ -16,6 +16,9 @@ from etp_ir import ops
 from etp_ir.errors import IRError
 from etp_ir.tracer import Tracer
 
+POSITION, BEFORE, ALONG, FIXED = "P", "Q", "D", "R"
+POSITIONS = FIXED + POSITION + BEFORE + ALONG
+
 
 @frozen(eq=False)
 class Named:
@@ -41,6 +44,19 @@ class Named:
         if self.axes == other.axes == axes:
             return Named(ops.mul(self.array, other.array), axes, self.universe)
         return Named(ops.contract(self.array, other.array, spec), axes, self.universe)
+
+    def renamed(self, letters: dict[str, str]) -> Named:
+        """Return the array with letters exchanged."""
+        axes = "".join(letters.get(c, c) for c in self.axes)
+        return Named(self.array, axes, self.universe)
+
+    def apply(self, other: Named) -> Named:
+        """Return the product of an entry of a matrix with an entry of a vector."""
+        mine = self.renamed({ALONG: POSITION})
+        if BEFORE in mine.axes:
+            other = other.renamed({POSITION: BEFORE})
+        both = mine.axes + other.axes
+        return mine.contract(other, "".join(c for c in self.universe if c in both and c != BEFORE))
 
     def __add__(self, other: Named) -> Named:
         return Named(ops.add(self.array, other.array), self.axes, self.universe)
@@ -97,11 +113,12 @@ class Mat:
         total: dict[str, Named] = {}
         for (new, old), entry in self.entries.items():
             if old in vector.entries:
-                term = entry * vector.entries[old]
+                term = entry.apply(vector.entries[old])
                 total[new] = total[new] + term if new in total else term
         return Vec(total)
 
     @property
     def T(self) -> Mat:
         """The transpose."""
-        return Mat({(old, new): e for (new, old), e in self.entries.items()})
+        swap = {POSITION: BEFORE, BEFORE: POSITION}
+        return Mat({(old, new): e.renamed(swap) for (new, old), e in self.entries.items()})

@@ -14,7 +14,7 @@ from etp_ir.tracer import Tracer
 from .algebra import Mat, Named, Vec
 
 if TYPE_CHECKING:
-    from ..compiler.pieces import RelationView
+    from ..compiler.view import RelationView
 
 Traces = Mapping[str, Vec | Named]
 
@@ -70,18 +70,15 @@ class LearningRule(ABC):
         told otherwise.
     approximation
         Why the rule is approximate even where all paths are position-wise, or None.
-    follows
-        ``"all"`` paths through time, or ``"position-wise"`` ones.
-    keeps_influence
-        Whether the rule keeps the whole influence matrix.
+    default_scope
+        How much of the transition is followed, unless `etp.compile` is told otherwise.
     """
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     default_window: ClassVar[int] = 1
     approximation: str | None = None
-    follows: ClassVar[str] = "position-wise"
-    keeps_influence: ClassVar[bool] = False
+    default_scope: ClassVar[str] = "diagonal"
 
 
 class TraceRule(LearningRule):
@@ -116,7 +113,7 @@ class LinearTraceRule(TraceRule):
         """Return the recurrence of the trace."""
 
     def departs(self, rel: RelationView) -> bool:
-        """Whether the recurrence is another than that of the position-wise influence itself."""
+        """Whether the recurrence is another than that of the influence itself."""
         linear = self.trace(rel)
         same = (
             _values(linear.decay.entries) == _values(rel.D.entries)

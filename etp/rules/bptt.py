@@ -34,4 +34,4 @@ class BPTT(LearningRule):
     """
 
     name = "bptt"
-    follows = "all"
+    default_scope = "full"

@@ -9,7 +9,7 @@ from attrs import frozen
 from .base import Linear, LinearTraceRule, register
 
 if TYPE_CHECKING:
-    from ..compiler.pieces import RelationView
+    from ..compiler.view import RelationView
 
 
 @final

@@ -15,7 +15,7 @@ from .algebra import Named, Vec
 from .base import Slot, TraceRule, Traces, register
 
 if TYPE_CHECKING:
-    from ..compiler.pieces import RelationView
+    from ..compiler.view import RelationView
 
 
 def _decay(value: float) -> float:

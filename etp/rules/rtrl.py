@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from attrs import frozen
 
-from .base import LearningRule, register
+from .base import Linear, LinearTraceRule, register
+
+if TYPE_CHECKING:
+    from ..compiler.view import RelationView
 
 
 @final
 @register
 @frozen
-class RTRL(LearningRule):
-    r"""Real-time recurrent learning with the whole influence matrix.
+class RTRL(LinearTraceRule):
+    r"""Real-time recurrent learning: the recurrence of D-RTRL with scope ``full``.
 
     .. math:: M^t = J^t M^{t-1} + \partial h^t/\partial\theta
 
     Memory
-        number of states times number of parameters, per example.
+        number of states times number of parameters, per example; less where influence provably
+        stays at one position.
     Time
         the same times the number of states.
     Exactness
@@ -34,5 +38,7 @@ class RTRL(LearningRule):
     """
 
     name = "rtrl"
-    follows = "all"
-    keeps_influence = True
+    default_scope = "full"
+
+    def trace(self, rel: RelationView) -> Linear:
+        return Linear(decay=rel.D, u=rel.u, x=rel.x)

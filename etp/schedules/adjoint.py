@@ -21,14 +21,15 @@ from etp_ir.core import Program, Role
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
-from ..compiler.pieces import Pieces, Signals, axes_of, universe
+from ..compiler.axes import axes_of
+from ..compiler.pieces import Pieces, Signals
 from ..compiler.structure import HiddenParamOpRelation
 from ..rules.algebra import Mat, Named, Vec
 from ..rules.base import Linear, LinearTraceRule
 from .lanes import Lane, lanes_of
-from .memory import Gradients, TraceMemory, at_products, zeros
+from .memory import Gradients, TraceMemory, zeros
 from .steps import BOUNDARY, Steps, tidy
-from .traces import cast
+from .traces import cast, letters
 
 Recurrences = Mapping[HiddenParamOpRelation, Linear]
 
@@ -53,12 +54,12 @@ def adjoint_step(steps: Steps) -> tuple[Program, tuple[Lane, ...]]:
     arriving = steps.entry_signals(p, seed, signals)
     if windowed:
         flag = Tracer(p.builder, p.builder.input(BOUNDARY, TensorType(steps.dtype), "weight"))
-        arriving = {n: _times(flag, x) for n, x in arriving.items()}
     products = {lane.key: _products(p.builder, lane) for lane in lanes}
     extra: list[tuple[Any, Role]] = []
     for lane in lanes:
         decay = linear[lane.members[0]].decay
-        entering = at_products(lane.members[0], arriving)
+        entering = arriving(lane.members[0])
+        entering = entering * flag if windowed else entering
         extra += _earlier(p, lane, decay, lane.vector(ahead[lane.key]), entering)
         extra += _earlier_products(p, lane, decay, products[lane.key])
     grads = Gradients()
@@ -79,7 +80,7 @@ def read_lanes(steps: Steps, lanes: tuple[Lane, ...]) -> Program:
         by_relation.update({r: lane.vector(arrays, r) for r in lane.members})
     grads = Gradients()
     assert isinstance(steps.memory, TraceMemory)
-    steps.memory.read_by(held, by_relation.__getitem__, grads)
+    steps.memory.read(held, by_relation.__getitem__, grads)
     return steps.finish_reading(b, grads)
 
 
@@ -94,7 +95,7 @@ def leave(steps: Steps, lanes: tuple[Lane, ...]) -> Program:
             mine = [a for a in steps.traces if a.relation is relation]
             held = {a.state: Tracer(b, b.input(a.name, a.type, a.role)) for a in mine}
             eps = Vec({
-                s: Named(cast(x, steps.dtype), axes.trace, universe(axes))
+                s: Named(cast(x, steps.dtype), axes.trace + letters(relation, s), axes.universe)
                 for s, x in held.items() if s is not None
             })  # fmt: skip
             moved = lane.matrix(arrays, relation) @ eps
@@ -124,34 +125,37 @@ def _credits(
 
 def _adjoints(b: Builder, lane: Lane) -> dict[str, Tracer]:
     return {
-        s: Tracer(b, b.input(lane.ahead(s), lane.type, _signal(lane, s))) for s in lane.group.states
+        s: Tracer(b, b.input(lane.ahead(s), lane.ahead_type(s), _signal(lane, s)))
+        for s in lane.states
     }
 
 
 def _products(b: Builder, lane: Lane) -> dict[tuple[str, str], Tracer]:
-    states = lane.group.states
     return {
-        (new, old): Tracer(b, b.input(lane.product(new, old), lane.type, _value(lane, new, old)))
-        for new in states
-        for old in states
+        (new, old): Tracer(
+            b, b.input(lane.product(new, old), lane.product_type(new, old), _value(lane, new, old))
+        )
+        for new in lane.states
+        for old in lane.states
     }
 
 
 def _earlier(p: Pieces, lane: Lane, decay: Mat, ahead: Vec, entering: Vec) -> list[Any]:
     moved = (decay.T @ ahead) + entering
-    return [(_entry(p, lane, moved.entries.get(s)), _signal(lane, s)) for s in lane.group.states]
+    return [
+        (_entry(p, lane.ahead_type(s), moved.entries.get(s)), _signal(lane, s)) for s in lane.states
+    ]
 
 
 def _earlier_products(
     p: Pieces, lane: Lane, decay: Mat, products: Mapping[tuple[str, str], Tracer]
 ) -> list[Any]:
     out = []
-    for new in lane.group.states:
-        row = lane.vector({old: products[new, old] for old in lane.group.states})
-        moved = decay.T @ row
+    for new in lane.states:
+        moved = decay.T @ lane.row(new, products)
         out += [
-            (_entry(p, lane, moved.entries.get(old)), _value(lane, new, old))
-            for old in lane.group.states
+            (_entry(p, lane.product_type(new, old), moved.entries.get(old)), _value(lane, new, old))
+            for old in lane.states
         ]
     return out
 
@@ -174,8 +178,8 @@ def _sources(
     return out
 
 
-def _entry(p: Pieces, lane: Lane, x: Named | None) -> Tracer:
-    return zeros(p.builder, lane.type) if x is None else x.array
+def _entry(p: Pieces, type: TensorType, x: Named | None) -> Tracer:
+    return zeros(p.builder, type) if x is None else x.array
 
 
 def _signal(lane: Lane, state: str) -> Role:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from attrs import frozen
 
 from etp_ir.types import TensorType
 
-from ..compiler.pieces import axes_of, universe
-from ..compiler.structure import HiddenGroup, HiddenParamOpRelation
-from ..rules.algebra import Mat, Named, Vec
+from ..compiler.axes import axes_of
+from ..compiler.coverage import Place
+from ..compiler.structure import HiddenParamOpRelation
+from ..rules.algebra import BEFORE, FIXED, POSITION, Mat, Named, Vec
 from ..rules.base import Linear
 
 
@@ -26,18 +26,15 @@ class Lane:
         Name of the recurrence.
     members
         The relations.
-    type
-        Type of one array of the recurrence: that of the members' products.
     """
 
     key: str
     members: tuple[HiddenParamOpRelation, ...]
-    type: TensorType
 
     @property
-    def group(self) -> HiddenGroup:
-        """The group of all members."""
-        return self.members[0].group
+    def states(self) -> tuple[str, ...]:
+        """The states of all members."""
+        return self.members[0].states
 
     def ahead(self, state: str) -> str:
         """Return the input name of the adjoint for a state."""
@@ -47,28 +44,60 @@ class Lane:
         """Return the input name of the product of later decays between two states."""
         return f"product.{self.key}.{new}.{old}"
 
+    def ahead_type(self, state: str) -> TensorType:
+        """Return the type of the adjoint for a state."""
+        return self._type([self._place(state)])
+
+    def product_type(self, new: str, old: str) -> TensorType:
+        """Return the type of a product: positions of the new state before those of the old one."""
+        return self._type([self._place(new), self._place(old)])
+
     def vector(self, arrays: Mapping[str, Any], member: HiddenParamOpRelation | None = None) -> Vec:
-        """Return arrays by state under the axis letters of a member."""
-        return Vec({s: self._named(x, member) for s, x in arrays.items()})
+        """Return adjoints by state under the axis letters of a member."""
+        return Vec({s: self._named(x, [(s, POSITION)], member) for s, x in arrays.items()})
+
+    def row(self, new: str, arrays: Mapping[tuple[str, str], Any]) -> Vec:
+        """Return the products of one new state as a vector over old states."""
+        return Vec({
+            old: self._named(arrays[new, old], [(new, FIXED), (old, POSITION)])
+            for old in self.states
+        })  # fmt: skip
 
     def matrix(
         self, arrays: Mapping[tuple[str, str], Any], member: HiddenParamOpRelation | None = None
     ) -> Mat:
-        """Return arrays by pair of states under the axis letters of a member."""
-        return Mat({pair: self._named(x, member) for pair, x in arrays.items()})
+        """Return products by pair of states under the axis letters of a member."""
+        return Mat({
+            (new, old): self._named(x, [(new, POSITION), (old, BEFORE)], member)
+            for (new, old), x in arrays.items()
+        })  # fmt: skip
 
-    def _named(self, x: Any, member: HiddenParamOpRelation | None) -> Named:
+    def _place(self, state: str) -> Place:
+        return self.members[0].places[state]
+
+    def _type(self, places: list[Place]) -> TensorType:
+        """Return the type of an array over places: axes of ``y``, then those of wide places."""
+        y = self.members[0].y.type
+        shared = all(p.everywhere for p in places)
+        return y.with_shape((() if shared else y.shape) + tuple(p.width for p in places if p.wide))
+
+    def _named(
+        self, x: Any, letters: list[tuple[str, str]], member: HiddenParamOpRelation | None = None
+    ) -> Named:
         axes = axes_of((member or self.members[0]).node)
-        return Named(x, axes.y, universe(axes))
+        places = [self._place(s) for s, _ in letters]
+        head = "" if all(p.everywhere for p in places) else axes.y
+        tail = "".join(c for (_, c), p in zip(letters, places, strict=True) if p.wide)
+        return Named(x, head + tail, axes.universe)
 
 
 def lanes_of(linear: Mapping[HiddenParamOpRelation, Linear]) -> tuple[Lane, ...]:
-    """Return the relations grouped by decay and positions."""
+    """Return the relations grouped by decay and places."""
     found: dict[Any, list[HiddenParamOpRelation]] = {}
     for relation, recurrence in linear.items():
         decay = tuple((k, e.array.value) for k, e in recurrence.decay.entries.items())
-        key = (relation.group, relation.y.type, np.asarray(relation.index).tobytes(), decay)
+        places = tuple(p.key for p in relation.places.values())
+        shared = all(p.everywhere for p in relation.places.values())
+        key = (places, None if shared else relation.y.type, decay)
         found.setdefault(key, []).append(relation)
-    return tuple(
-        Lane(str(i), tuple(members), members[0].y.type) for i, members in enumerate(found.values())
-    )
+    return tuple(Lane(str(i), tuple(members)) for i, members in enumerate(found.values()))

@@ -1,6 +1,6 @@
-"""What a rule keeps between steps: nothing, traces of relations, or whole influence matrices.
+"""What a rule keeps between steps: nothing, or traces of relations.
 
-Each kind answers the same three questions: which arrays there are, what they are after a step,
+Either answers the same three questions: which arrays there are, what they are after a step,
 and what gradient they give for signals on the states they speak of.
 """
 
@@ -15,11 +15,11 @@ from etp_ir.builder import Builder
 from etp_ir.tracer import Tracer
 from etp_ir.types import DType
 
-from ..compiler.pieces import Pieces, axes_of, gather_positions, universe
+from ..compiler.pieces import Pieces
+from ..compiler.places import at_places
 from ..compiler.structure import HiddenParamOpRelation, Structure
-from ..rules.algebra import Named, Vec
+from ..rules.algebra import Vec
 from ..rules.base import LearningRule, TraceRule
-from .influence import advance_influence, influence_arrays, read_influence
 from .traces import (
     STEPS,
     TraceArray,
@@ -55,44 +55,19 @@ class Memory(ABC):
         """Return the arrays after the step, by name."""
 
     @abstractmethod
-    def read(
-        self, held: Mapping[str, Tracer], arriving: Mapping[str, Tracer], grads: Gradients
-    ) -> None:
-        """Add what the arrays give for signals on the states, at the positions of the states."""
+    def read(self, held: Mapping[str, Tracer], signal: SignalOf, grads: Gradients) -> None:
+        """Add what the arrays give for signals on the states at the places of each relation."""
 
 
 class NoMemory(Memory):
-    """For rules that look only at whole sequences."""
+    """For rules that look at whole sequences only."""
 
     def advance(self, p: Pieces, held: Mapping[str, Tracer]) -> dict[str, Tracer]:
         """Return nothing."""
         return {}
 
-    def read(
-        self, held: Mapping[str, Tracer], arriving: Mapping[str, Tracer], grads: Gradients
-    ) -> None:
+    def read(self, held: Mapping[str, Tracer], signal: SignalOf, grads: Gradients) -> None:
         """Add nothing."""
-
-
-class InfluenceMemory(Memory):
-    """The derivative of every state with respect to every parameter."""
-
-    def __init__(
-        self, structure: Structure, rule: LearningRule, dtype: DType, stored: DType
-    ) -> None:
-        super().__init__(structure, rule, dtype)
-        self.arrays = influence_arrays(structure, stored)
-
-    def advance(self, p: Pieces, held: Mapping[str, Tracer]) -> dict[str, Tracer]:
-        """Return the influence matrices after the step."""
-        return advance_influence(p, self.arrays, held)
-
-    def read(
-        self, held: Mapping[str, Tracer], arriving: Mapping[str, Tracer], grads: Gradients
-    ) -> None:
-        """Add the signals contracted with their influence matrices."""
-        types = {q.name: q.type for q in self.structure.program.inputs_of("param")}
-        read_influence(self.arrays, held, arriving, grads, types)
 
 
 class TraceMemory(Memory):
@@ -127,14 +102,8 @@ class TraceMemory(Memory):
             out[STEPS] = ops.add(count, 1.0)
         return out
 
-    def read(
-        self, held: Mapping[str, Tracer], arriving: Mapping[str, Tracer], grads: Gradients
-    ) -> None:
+    def read(self, held: Mapping[str, Tracer], signal: SignalOf, grads: Gradients) -> None:
         """Add what every relation's traces give."""
-        self.read_by(held, lambda relation: at_products(relation, arriving), grads)
-
-    def read_by(self, held: Mapping[str, Tracer], signal: SignalOf, grads: Gradients) -> None:
-        """Add what the traces give for signals that are known at the positions of products."""
         for relation in self.structure.relations:
             self.read_one(relation, held, signal(relation), grads)
 
@@ -159,18 +128,12 @@ def memory_of(
     """Return what a rule keeps for a model, stored in an element type."""
     if isinstance(rule, TraceRule):
         return TraceMemory(structure, rule, dtype, stored or dtype)
-    if rule.keeps_influence:
-        return InfluenceMemory(structure, rule, dtype, stored or dtype)
     return NoMemory(structure, rule, dtype)
 
 
-def at_products(relation: HiddenParamOpRelation, signals: Mapping[str, Tracer]) -> Vec:
-    """Return signals on states, read at the positions of a relation's product."""
-    axes = axes_of(relation.node)
-    return Vec({
-        s: Named(gather_positions(signals[s].builder, signals[s], relation), axes.y, universe(axes))
-        for s in relation.group.states if s in signals
-    })  # fmt: skip
+def signals_on(arriving: Mapping[str, Tracer]) -> SignalOf:
+    """Return signals on states as every relation reads them."""
+    return lambda relation: at_places(relation, arriving)
 
 
 def zeros(builder: Builder, type: Any) -> Tracer:

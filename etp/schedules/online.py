@@ -7,10 +7,12 @@ from etp_ir.core import Node, Program, Value
 from etp_ir.tracer import Tracer
 from etp_ir.transforms.batch import rename
 
-from ..compiler.pieces import Pieces, Signals, axes_of, short
+from ..compiler.axes import axes_of, short
+from ..compiler.pieces import Pieces, Signals
+from ..compiler.places import at_places
 from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..rules.base import TraceRule
-from .memory import Gradients, TraceMemory, at_products
+from .memory import Gradients, TraceMemory
 from .steps import Steps
 
 
@@ -35,10 +37,9 @@ def online_step(steps: Steps) -> Program:
         steps.add_direct(p, credits, signals, grads)
     else:
         steps.add_direct(p, signals.products, signals, grads)
-        arriving = steps.entry_signals(p, seed, signals)
-        for state, x in arriving.items():
+        for state, x in signals.states.items():
             rename(p.builder, x, f"dL_d{short(state)}")
-        steps.memory.read(held, arriving, grads)
+        steps.memory.read(held, steps.entry_signals(p, seed, signals), grads)
     return steps.close(p, advanced, grads)
 
 
@@ -53,29 +54,27 @@ def _read_after(
     """
     structure = memory.structure
     rest: dict[Node, Tracer] = dict(signals.products)
-    for group in structure.groups:
-        boundary = p.boundary_signals(seed, group)
-        for relation in structure.of(group):
-            node = relation.node
-            ell = at_products(relation, boundary)
-            memory.read_one(relation, advanced, ell, grads)
-            counted = p.view(relation).u.dot(ell, axes_of(node).y)
-            if node not in rest or counted is None:
-                continue
-            if _wholly_counted(structure, relation):
-                del rest[node]
-            else:
-                rest[node] = ops.sub(rest[node], counted.array)
+    for relation in structure.relations:
+        node = relation.node
+        boundary, _ = p.boundary_signals(seed, relation.states)
+        ell = at_places(relation, boundary)
+        memory.read_one(relation, advanced, ell, grads)
+        counted = p.view(relation).u.dot(ell, axes_of(node).y)
+        if node not in rest or counted is None:
+            continue
+        if _wholly_counted(structure, relation):
+            del rest[node]
+        else:
+            rest[node] = ops.sub(rest[node], counted.array)
     return rest
 
 
 def _wholly_counted(structure: Structure, relation: HiddenParamOpRelation) -> bool:
     """Whether every path from ``y`` to this step's loss is in ``u`` times the signal."""
     y, loss = relation.y, structure.program.output("loss").value
-    dependence = structure.dependence
-    for cut in structure.cuts(relation.group).values():
-        if dependence.leads(y, cut.node.inputs[cut.operand]):
+    for state, place in relation.places.items():
+        if not place.everywhere and structure.influence.cut(y, state) is not None:
             return False
-    states = (structure.states[n][1] for n in relation.group.states)
+    states = (structure.states[n][1] for n in relation.states)
     boundary = {v for v in states if isinstance(v, Value)}
-    return not dependence.leads_avoiding(y, loss, boundary)
+    return not structure.dependence.leads_avoiding(y, loss, boundary)

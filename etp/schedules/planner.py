@@ -53,21 +53,10 @@ def choose(
     ----------
     bytes_per_step
         Bytes of the values that one step of a chunk keeps for later.
-
-    Raises
-    ------
-    etp.NotSupportedError
-        If the rule does not admit the schedule.
     """
     kind, given = parse_schedule(schedule)
-    if rule.name == "bptt":
-        return Choice(Plan("window", length), "sequence", "the whole sequence is differentiated")
     if not isinstance(rule, TraceRule):
-        if kind == "chunk":
-            raise NotSupportedError(
-                f"{rule.name} keeps influence matrices and admits schedule 'step' only (ETP605)"
-            )
-        return Choice(Plan("scan", length), "step", "influence matrices advance at every step")
+        return Choice(Plan("window", length), "sequence", "the whole sequence is differentiated")
     if kind == "step" or length == 1:
         if window < 2:
             reason = "asked for" if kind == "step" else "weights change at every step"

@@ -19,7 +19,7 @@ from attrs import frozen
 
 from etp_ir import ops
 from etp_ir.builder import Builder
-from etp_ir.core import Output, Program, Role, Value
+from etp_ir.core import Input, Output, Program, Role, Value
 from etp_ir.passes import dce
 from etp_ir.tracer import Tracer, copy_nodes, operand, replay
 from etp_ir.transforms.batch import batch_program
@@ -27,6 +27,7 @@ from etp_ir.transforms.roll import roll
 from etp_ir.transforms.vjp import pullback
 from etp_ir.types import I32, TensorType
 
+from ..compiler.places import unit
 from .forms import Forms
 from .lanes import Lane
 from .steps import BOUNDARY
@@ -128,9 +129,7 @@ class Sequences:
         for port in step.inputs:
             if str(port.role) in keys and port.role.kind in ("signal", "value"):
                 backward[port.name] = str(port.role)
-                parts = port.name.split(".", 1)
-                unit = parts[0] == "product" and _is_diagonal(port.name, lanes)
-                start[port.name] = frame.full(port.type, 1.0 if unit else 0.0)
+                start[port.name] = _start(frame.builder, port, lanes)
         sliced = {}
         if self.steps.window >= 2:
             sliced[BOUNDARY] = frame.boundaries(plan.length, self.steps.window)
@@ -336,5 +335,16 @@ def _without(program: Program, kinds: tuple[str, ...]) -> Program:
     return dce(Program(program.name, inputs, program.nodes, kept))
 
 
-def _is_diagonal(name: str, lanes: tuple[Lane, ...]) -> bool:
-    return any(name == lane.product(s, s) for lane in lanes for s in lane.group.states)
+def _start(b: Builder, port: Input, lanes: tuple[Lane, ...]) -> Tracer:
+    """Return the adjoints and products after the last step: zero, and the identity."""
+    type = port.type
+    for lane in lanes:
+        for s in lane.states:
+            if port.name == lane.product(s, s):
+                if not lane.members[0].places[s].wide:
+                    return ops.full(b, type.shape, 1.0, type.dtype)
+                n = type.shape[-1]
+                one = ops.reshape(unit(b, TensorType(type.dtype, (n,))), (n, n))
+                rank = len(type.shape)
+                return ops.broadcast(one, type.shape, (rank - 2, rank - 1))
+    return ops.full(b, type.shape, 0.0, type.dtype)

@@ -15,10 +15,13 @@ from etp_ir.passes.simplify import simplify
 from etp_ir.tracer import Tracer, operand
 from etp_ir.types import DType, TensorType
 
-from ..compiler.pieces import Pieces, Signals, float_dtype
-from ..compiler.structure import Structure
+from ..compiler.axes import float_dtype
+from ..compiler.pieces import Pieces, Signals
+from ..compiler.places import at_places
+from ..compiler.structure import HiddenParamOpRelation, Structure
+from ..rules.algebra import Vec
 from ..rules.base import LearningRule
-from .memory import Gradients, Memory, memory_of, zeros
+from .memory import Gradients, Memory, SignalOf, memory_of, signals_on, zeros
 from .traces import TraceArray
 
 SEED = "loss_weight"
@@ -89,15 +92,21 @@ class Steps:
             out.append((zeros(p.builder, old.type) if x is None else x, Role("signal", (n,))))
         return out
 
-    def entry_signals(self, p: Pieces, seed: Tracer, signals: Signals) -> dict[str, Tracer]:
-        """Return the signals on old states that the traces at entry are read with."""
-        if self.window > 0 or self.rule.follows == "all":
-            return signals.states
-        out: dict[str, Tracer] = {}
-        for group in self.structure.groups:
-            restricted = p.signals(seed, restrict=group).states
-            out.update({s: restricted[s] for s in group.states if s in restricted})
-        return out
+    def entry_signals(self, p: Pieces, seed: Tracer, signals: Signals) -> SignalOf:
+        """Return the signals on old states that the traces at entry are read with.
+
+        With window 0 they are those that the traces' own transition hands back from the boundary
+        of the step, and what the loss reads of the old states directly.
+        """
+        if self.window > 0:
+            return signals_on(signals.states)
+
+        def textbook(relation: HiddenParamOpRelation) -> Vec:
+            new, old = p.boundary_signals(seed, relation.states)
+            back = p.view(relation).D.T @ at_places(relation, new)
+            return back + at_places(relation, old)
+
+        return textbook
 
     def add_direct(
         self, p: Pieces, credits: Mapping[Node, Tracer], signals: Signals, grads: Gradients

@@ -12,9 +12,10 @@ from etp_ir.core import Role
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
-from ..compiler.pieces import RelationView, axes_of, universe
+from ..compiler.axes import axes_of
 from ..compiler.structure import HiddenParamOpRelation
-from ..rules.algebra import Mat, Named, Vec
+from ..compiler.view import RelationView
+from ..rules.algebra import POSITION, Mat, Named, Vec
 from ..rules.base import Slot
 
 STEPS = "steps"
@@ -33,7 +34,7 @@ class TraceArray:
     type
         Type for one example.
     relation, slot, state
-        What it belongs to; None for the step counter and for influence matrices.
+        What it belongs to; None for the step counter.
     """
 
     name: str
@@ -67,14 +68,22 @@ def relation_traces(
     """Return the arrays a rule keeps for one relation, given the extent of each letter."""
     arrays = []
     for slot, spec in slots.items():
-        type = TensorType(dtype, tuple(sizes[c] for c in spec.axes))
-        for state in relation.group.states if spec.per_state else (None,):
+        for state in relation.states if spec.per_state else (None,):
+            shape = tuple(sizes[c] for c in spec.axes)
+            if state is not None and relation.places[state].wide:
+                shape = (*shape, relation.places[state].width)
+            type = TensorType(dtype, shape)
             of = (relation.name, state) if state else (relation.name,)
             if len(slots) > 1:
                 of = (*of, slot)
             name = ".".join(("e" if len(slots) == 1 else f"e_{slot}", *of[:2]))
             arrays.append(TraceArray(name, Role("trace", of), type, relation, slot, state))
     return arrays
+
+
+def letters(relation: HiddenParamOpRelation, state: str | None) -> str:
+    """Return the letter of the positions of a state that a trace is kept for, if several."""
+    return POSITION if state is not None and relation.places[state].wide else ""
 
 
 def step_counter(dtype: Any) -> TraceArray:
@@ -91,7 +100,10 @@ def read(
     out: dict[str, Vec | Named] = {}
     for slot, spec in slots.items():
         mine = {a.state: inputs[a.name] for a in arrays if a.slot == slot}
-        named = {s: Named(cast(x, dtype), spec.axes, universe(axes)) for s, x in mine.items()}
+        named = {
+            s: Named(cast(x, dtype), spec.axes + letters(relation, s), axes.universe)
+            for s, x in mine.items()
+        }
         out[slot] = (
             Vec({s: x for s, x in named.items() if s is not None})
             if spec.per_state

@@ -6,7 +6,7 @@ from etp_ir.builder import Builder
 from etp_ir.core import Program, Role
 from etp_ir.tracer import Tracer
 
-from .memory import Gradients
+from .memory import Gradients, signals_on
 from .steps import Steps
 
 
@@ -34,5 +34,5 @@ def read_states(steps: Steps) -> Program:
         for n, (old, _) in steps.structure.states.items()
     }
     grads = Gradients()
-    steps.memory.read(held, arriving, grads)
+    steps.memory.read(held, signals_on(arriving), grads)
     return steps.finish_reading(b, grads)

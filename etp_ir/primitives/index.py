@@ -81,6 +81,7 @@ register(
         jvp=_gather_jvp,
         transpose=_gather_transpose,
         batch=_gather_batch,
+        positions="indexed",
         array_api="take",
     )
 )
@@ -138,6 +139,7 @@ register(
         jvp=_scatter_jvp,
         transpose=_scatter_transpose,
         batch=_scatter_batch,
+        positions="scattered",
     )
 )
 

@@ -1,0 +1,112 @@
+"""Which values depend on which, and which of the paths in between are position-wise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import networkx as nx
+import numpy as np
+
+from etp_ir.core import Literal, Operand, Program, Value
+
+from .positions import NONE, Cut, Reach
+
+States = Mapping[str, tuple[Value, Operand]]
+
+
+class Dependence:
+    """Which values depend on which, along paths that carry a derivative."""
+
+    def __init__(self, program: Program) -> None:
+        self.graph = nx.DiGraph()
+        self.graph.add_nodes_from(port.value for port in program.inputs)
+        for node in program.nodes:
+            for value in node.outputs:
+                self.graph.add_node(value)
+                if node.primitive.jvp is None:
+                    continue
+                for x in node.inputs:
+                    if isinstance(x, Value) and x.type.dtype.is_float:
+                        self.graph.add_edge(x, value)
+        self._after: dict[Value, set[Value]] = {}
+
+    def after(self, value: Value) -> set[Value]:
+        """Return the values that depend on ``value``, itself included."""
+        if value not in self._after:
+            self._after[value] = nx.descendants(self.graph, value) | {value}
+        return self._after[value]
+
+    def leads(self, start: Operand, end: Operand) -> bool:
+        """Whether ``end`` depends on ``start``."""
+        if isinstance(start, Literal) or isinstance(end, Literal):
+            return False
+        return end in self.after(start)
+
+    def leads_avoiding(self, start: Operand, end: Operand, avoid: set[Value]) -> bool:
+        """Whether ``end`` depends on ``start`` along a path that meets none of ``avoid``."""
+        if isinstance(start, Literal) or isinstance(end, Literal):
+            return False
+        if start in avoid:
+            return False
+        return nx.has_path(nx.restricted_view(self.graph, avoid - {end}, []), start, end)
+
+
+class Influence:
+    """Paths of one step from values to new states, and from old states to new ones.
+
+    Attributes
+    ----------
+    live
+        States that reach the loss of a later step.
+    """
+
+    def __init__(
+        self, states: States, reaches: Mapping[str, Reach], dependence: Dependence, loss: Operand
+    ) -> None:
+        self.states, self.reaches, self.dependence = states, reaches, dependence
+        self.live = self._live(loss)
+
+    def _live(self, loss: Operand) -> tuple[str, ...]:
+        found = {n for n, (old, _) in self.states.items() if self.dependence.leads(old, loss)}
+        while True:
+            more = {
+                n for n in self.states if n not in found and any(self.onward(m, n) for m in found)
+            }
+            if not more:
+                return tuple(n for n in self.states if n in found)
+            found |= more
+
+    # -- within the step --------------------------------------------------------------------
+    def leads(self, value: Value, state: str) -> bool:
+        """Whether a new state depends on a value."""
+        return self.dependence.leads(value, self.states[state][1])
+
+    def cut(self, value: Value, state: str) -> Cut | None:
+        """Return a cut on a path from a value to a new state, if there is one."""
+        for cut in self.reaches[state].cuts:
+            x = cut.node.inputs[cut.operand]
+            if not isinstance(x, Literal) and self.dependence.leads(value, x):
+                return cut
+        return None
+
+    def wise(self, value: Value, state: str) -> bool:
+        """Whether all paths from a value to a new state are position-wise."""
+        return value in self.reaches[state].targets and self.cut(value, state) is None
+
+    # -- from step to step ------------------------------------------------------------------
+    def onward(self, new: str, old: str) -> bool:
+        """Whether the new value of one state depends on the old value of another."""
+        return self.leads(self.states[old][0], new)
+
+    def stays(self, new: str, old: str) -> bool:
+        """Whether position p of an old state reaches position p of a new one, where not cut."""
+        before, after = self.states[old][0], self.states[new][1]
+        targets = self.reaches[new].targets.get(before)
+        if targets is None or before.type.shape != after.type.shape:
+            return False
+        flat = targets.ravel()
+        return bool(((flat == NONE) | (flat == np.arange(flat.size))).all())
+
+    def keeps_positions(self, new: str, old: str) -> bool:
+        """Whether position p of an old state reaches position p of a new one and no other."""
+        return self.stays(new, old) and self.cut(self.states[old][0], new) is None

@@ -1,0 +1,175 @@
+"""Which positions of new states each element of a value can reach at all: sets of positions.
+
+Where `positions` follows one position for each element and cuts the rest, this follows all of them,
+weight products included, and knows the zeros of constant masks. It is what ``sparse_n`` counts
+hops in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from etp_ir.core import Literal, Node, Operand, Program, Value
+
+from .influence import Influence
+from .positions import Known, contraction_of
+
+# Row: position of the new state; column: element of the value.
+Sets = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class Pattern:
+    """The sets for one traced step, computed when they are first asked for."""
+
+    def __init__(self, program: Program, states: Mapping[str, Any], known: Known) -> None:
+        self.program, self.states, self.known = program, states, known
+        self.support = _supports(program, known)
+        self._rows: dict[str, dict[Value, Sets]] = {}
+
+    def within(self, value: Value, state: str) -> Sets:
+        """Return which positions of a new state each element of a value reaches in the step."""
+        size = self.states[state][0].type.size
+        found = self._row(state).get(value)
+        return np.zeros((size, value.type.size), bool) if found is None else found
+
+    def onward(self, new: str, old: str) -> Sets:
+        """Return which positions of a new state each position of an old one reaches."""
+        return self.within(self.states[old][0], new)
+
+    def _row(self, state: str) -> dict[Value, Sets]:
+        if state not in self._rows:
+            self._rows[state] = self._propagate(self.states[state][1])
+        return self._rows[state]
+
+    def _propagate(self, after: Operand) -> dict[Value, Sets]:
+        found: dict[Value, Sets] = {}
+        if isinstance(after, Literal):
+            return found
+        n = after.type.size
+        found[after] = np.eye(n, dtype=bool)
+        for node in reversed(self.program.nodes):
+            if node.primitive.jvp is None or not any(v in found for v in node.outputs):
+                continue
+            for i, x in enumerate(node.inputs):
+                if not isinstance(x, Value) or not x.type.dtype.is_float:
+                    continue
+                if not self._matters(x):
+                    continue
+                sets = self._back(node, i, x, found, n)
+                found[x] = sets if x not in found else found[x] | sets
+        return found
+
+    def _matters(self, x: Value) -> bool:
+        """Whether a value varies from step to step: sets of weights are never asked for."""
+        return x not in self.support
+
+    def _back(self, node: Node, i: int, x: Value, found: dict[Value, Sets], n: int) -> Sets:
+        """Return what operand ``i`` reaches through a node."""
+        kind = node.primitive.positions
+        outs = [found[v] for v in node.outputs if v in found]
+        if len(node.outputs) != 1:
+            return _all(outs, n, x)
+        (out,), shape = outs, node.output.type.shape
+        grid = out.reshape(n, *shape)
+        if kind == "elementwise":
+            return out
+        if kind == "structural" or (kind == "indexed" and node.inputs[1] in self.known):
+            origin = _origins(node, i, self.known)
+            sets = np.zeros((x.type.size, n), bool)
+            used = origin >= 0
+            np.logical_or.at(sets, origin[used], out.T[used])
+            return sets.T
+        if kind == "scattered" and node.inputs[1] in self.known:
+            index = self.known[node.inputs[1]]  # type: ignore[index]
+            return np.take(grid, index, axis=node.attrs["axis"] + 1).reshape(n, -1)
+        if kind == "reduction":
+            spread = np.expand_dims(grid, tuple(a + 1 for a in sorted(node.attrs["axes"])))
+            return np.broadcast_to(spread, (n, *x.type.shape)).reshape(n, -1).copy()
+        if kind == "contraction" or node.primitive.letters is not None:
+            spec = contraction_of(node)
+            other = node.inputs[1 - i]
+            mask = self.support.get(other, None) if isinstance(other, Value) else None
+            weight = np.ones(other.type.shape) if mask is None else mask.astype(float)
+            mine, theirs = (spec.x, spec.y) if i == 0 else (spec.y, spec.x)
+            free = next(c for c in "ZYXWV" if c not in mine + theirs + spec.out)
+            equation = f"{free}{spec.out},{theirs}->"
+            kept = "".join(c for c in mine if c in spec.out + theirs)
+            total = np.einsum(f"{equation}{free}{kept}", grid.astype(float), weight) > 0
+            missing = tuple(k + 1 for k, c in enumerate(mine) if c not in kept)
+            spread = np.expand_dims(total, missing)
+            return np.broadcast_to(spread, (n, *x.type.shape)).reshape(n, -1).copy()
+        return _all(outs, n, x)
+
+
+def neighbours(
+    start: Mapping[str, Sets], influence: Influence, pattern: Pattern, hops: int
+) -> tuple[dict[str, Sets], bool]:
+    """Return the sets reached in ``hops - 1`` further steps, and whether more would add nothing."""
+    sets = dict(start)
+    for k in range(hops):
+        grown = dict(sets)
+        for old, reached in sets.items():
+            for new in influence.live:
+                if influence.onward(new, old):
+                    step = pattern.onward(new, old).astype(np.uint8) @ reached.astype(np.uint8) > 0
+                    grown[new] = grown[new] | step if new in grown else step
+        if grown.keys() == sets.keys() and all(np.array_equal(grown[s], sets[s]) for s in sets):
+            return sets, True
+        if k == hops - 1:
+            return sets, False
+        sets = grown
+    return sets, False
+
+
+def _all(outs: list[Sets], n: int, x: Value) -> Sets:
+    touched = np.zeros(n, bool)
+    for out in outs:
+        touched |= out.any(axis=1) if out.shape[0] == n else True
+    return np.repeat(touched[:, None], x.type.size, axis=1)
+
+
+def _origins(node: Node, i: int, known: Known) -> np.ndarray:
+    """Return for each element of a rearrangement the element of operand ``i`` it comes from."""
+    numbered = [
+        np.arange(1, y.type.size + 1).reshape(y.type.shape) if j == i
+        else known[y] if isinstance(y, Value) and y in known and not y.type.dtype.is_float
+        else np.zeros(y.type.shape, dtype=np.int64)
+        for j, y in enumerate(node.inputs)
+    ]  # fmt: skip
+    return np.asarray(node.primitive.reference(*numbered, **node.attrs)).ravel() - 1
+
+
+def _supports(program: Program, known: Known) -> dict[Value, np.ndarray]:
+    """Return where values that are the same at every step can differ from zero."""
+    support: dict[Value, np.ndarray] = {v: a != 0 for v, a in known.items()}
+    for port in program.inputs_of("param", "const"):
+        support.setdefault(port.value, np.ones(port.type.shape, bool))
+    for node in program.nodes:
+        if node.outputs[0] in support or node.primitive.is_etp:
+            continue
+        if not all(isinstance(x, Literal) or x in support for x in node.inputs):
+            continue
+        masks = [np.array(x.value != 0) if isinstance(x, Literal) else support[x]
+                 for x in node.inputs]  # fmt: skip
+        for value in node.outputs:
+            support[value] = _support(node, value, masks)
+    return support
+
+
+def _support(node: Node, value: Value, masks: list[np.ndarray]) -> np.ndarray:
+    name, shape = node.primitive.name, value.type.shape
+    if name == "mul":
+        return np.broadcast_to(masks[0] & masks[1], shape)
+    if name in ("add", "sub"):
+        return np.broadcast_to(masks[0] | masks[1], shape)
+    if name in ("abs", "neg", "stop_gradient", "tanh", "sign"):
+        return masks[0]
+    if name == "div":
+        return np.broadcast_to(masks[0], shape)
+    if node.primitive.positions == "structural":
+        moved = node.primitive.reference(*(m.astype(int) for m in masks), **node.attrs)
+        return np.asarray(moved) != 0
+    return np.ones(shape, bool)

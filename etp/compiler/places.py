@@ -1,0 +1,82 @@
+"""Reading arrays over states at the places that a relation covers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from etp_ir import ops
+from etp_ir.builder import Builder
+from etp_ir.core import Value
+from etp_ir.primitive import get
+from etp_ir.tracer import Tracer
+from etp_ir.types import I32, TensorType
+
+from ..rules.algebra import POSITION, Named, Vec
+from .axes import axes_of
+from .coverage import Place
+from .positions import NONE, Targets
+from .structure import HiddenParamOpRelation
+
+
+def at_places(relation: HiddenParamOpRelation, arrays: Mapping[str, Tracer]) -> Vec:
+    """Return arrays over states, read at the positions that a relation covers."""
+    axes = axes_of(relation.node)
+    found = {}
+    for state, place in relation.places.items():
+        if state in arrays:
+            letters = POSITION if place.everywhere else axes.y + (POSITION if place.several else "")
+            found[state] = Named(
+                at_positions(arrays[state], place, relation.y), letters, axes.universe
+            )
+    return Vec(found)
+
+
+def at_positions(x: Tracer, place: Place, y: Value) -> Tracer:
+    """Return an array over the positions of a state, read at a place.
+
+    Its shape is that of ``y``, with one axis more for several positions; or flat for all of them.
+    """
+    if place.index is None:
+        return ops.reshape(x, (place.size,))
+    if x.shape == y.type.shape and not place.several and _aligned(place.index):
+        return x
+    # An element of y that reaches nothing has u = 0: which position it reads is immaterial.
+    return take(ops.reshape(x, (x.size,)), np.maximum(place.index, 0))
+
+
+def take(x: Tracer, index: np.ndarray[Any, Any]) -> Tracer:
+    """Return rows of an array; 0 where the index is `NONE`."""
+    n, *rest = x.shape
+    flat = index.ravel()
+    if (flat == NONE).any():
+        zero = ops.full(x.builder, (1, *rest), 0.0, x.dtype)
+        x, flat = ops.concat([x, zero], 0), np.where(flat == NONE, n, flat)
+        n += 1
+    shape = (*index.shape, *rest)
+    copies = flat.size // n
+    if copies * n == flat.size and np.array_equal(flat, np.tile(np.arange(n), copies)):
+        kept = tuple(range(1, x.ndim + 1))
+        spread = x if copies == 1 else ops.broadcast(x, (copies, *x.shape), kept)
+        return ops.reshape(spread, shape)
+    values = tuple(int(i) for i in flat)
+    attrs = {"values": values, "shape": (flat.size,)}
+    table = Tracer(x.builder, x.builder.emit(get("table"), [], attrs)[0])
+    return ops.reshape(ops.gather(x, table, 0), shape)
+
+
+def unit(builder: Builder, type: TensorType) -> Tracer:
+    """Return the unit arrays of a type, one for each element, on a new first axis."""
+    n = type.size
+
+    def count(axis: int) -> Tracer:
+        attrs = {"shape": (n, n), "axis": axis, "dtype": I32}
+        return Tracer(builder, builder.emit(get("iota"), [], attrs)[0])
+
+    return ops.reshape(ops.cast(ops.eq(count(0), count(1)), type.dtype), (n, *type.shape))
+
+
+def _aligned(index: Targets) -> bool:
+    return bool(np.array_equal(index.ravel(), np.arange(index.size)))

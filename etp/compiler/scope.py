@@ -1,0 +1,83 @@
+"""Scope and tail: how much of the influence of weights on states is followed through time."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from etp_ir.errors import NotSupportedError, nearest
+
+SCOPES = ("diagonal", "coupled", "sparse_n", "layered", "full")
+TAILS = ("diagonal", "exact")
+
+
+@frozen
+class Scope:
+    """What a trace follows of the transition from old states to new ones.
+
+    Attributes
+    ----------
+    name
+        ``diagonal``: the position-wise transition of each hidden group, weight products cut out;
+        ``coupled``: the block of each position in the whole transition of its group, weight
+        products left in; ``sparse_n``: what can be reached in ``hops - 1`` further steps;
+        ``layered``: everything but feedback from later groups to earlier ones; ``full``.
+    hops
+        Of ``sparse_n``: 1 is ``coupled``.
+    """
+
+    name: str = "diagonal"
+    hops: int = 1
+
+    @property
+    def local(self) -> bool:
+        """Whether influence stays at one position of one group."""
+        return self.name in ("diagonal", "coupled")
+
+    @property
+    def closed(self) -> bool:
+        """Whether parameters outside of weight products are followed too."""
+        return self.name in ("layered", "full")
+
+    def __str__(self) -> str:
+        return f"sparse_n({self.hops})" if self.name == "sparse_n" else self.name
+
+
+def parse_scope(scope: str | Scope) -> Scope:
+    """Return a scope from its text.
+
+    Raises
+    ------
+    etp.NotSupportedError
+        If the text is no scope.
+    """
+    if isinstance(scope, Scope):
+        return scope
+    if isinstance(scope, str):
+        match = re.fullmatch(r"(\w+?)(?:\((\d+)\))?", scope.strip().lower())
+        if match and match[1] in SCOPES and (match[1] == "sparse_n") is bool(match[2]):
+            hops = int(match[2] or 1)
+            if match[1] != "sparse_n":
+                return Scope(match[1])
+            if hops >= 1:
+                return Scope("coupled") if hops == 1 else Scope("sparse_n", hops)
+    hint = nearest(scope.split("(")[0], list(SCOPES)) if isinstance(scope, str) else ""
+    raise NotSupportedError(
+        f"scope {scope!r} is none of 'diagonal', 'coupled', 'sparse_n(N)' with N >= 1, 'layered', "
+        f"'full'{hint}"
+    )
+
+
+def parse_tail(tail: str) -> str:
+    """Return a checked tail: what happens where the way from a weight to a state mixes positions.
+
+    Raises
+    ------
+    etp.NotSupportedError
+        If it is neither ``"diagonal"`` nor ``"exact"``.
+    """
+    if tail in TAILS:
+        return tail
+    hint = nearest(tail, list(TAILS)) if isinstance(tail, str) else ""
+    raise NotSupportedError(f"tail {tail!r} is neither 'diagonal' nor 'exact'{hint}")

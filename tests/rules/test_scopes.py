@@ -1,0 +1,113 @@
+"""How much is followed: every scope is what it says, and its price is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import etp
+from tests.models import CELLS, DIAGONAL
+from tests.rules.test_battery import (
+    LENGTH,
+    QUICK,
+    check_close,
+    deviation,
+    gradient,
+    learner,
+    oracle,
+    product,
+)  # fmt: skip
+
+SCOPES = ("diagonal", "coupled", "sparse_n(2)", "sparse_n(4)", "layered", "full")
+NO_FEEDBACK = (
+    "rnn",
+    "gru",
+    "gru_before",
+    "lstm",
+    "two_layers",
+    "leaky",
+    "coupled",
+    "masked",
+    "alif",
+)
+
+
+@pytest.mark.parametrize("window", [0, 1, 2])
+@pytest.mark.parametrize("model", CELLS)
+def test_full_is_bptt(model, window):
+    got = gradient(model, "d_rtrl", scope="full", window=window)
+    check_close(got, oracle(model), 1e-9)
+
+
+@pytest.mark.parametrize("model", NO_FEEDBACK)
+def test_layered_is_bptt_where_nothing_feeds_back(model):
+    check_close(gradient(model, "d_rtrl", scope="layered", window=0), oracle(model), 1e-9)
+
+
+def test_the_first_of_two_layers():
+    worst = deviation(gradient("two_layers", "d_rtrl"), oracle("two_layers"))
+    first = [n for n in worst if n.startswith("cell.first")]
+    assert min(worst[n] for n in first) > 1e-3
+    for scope in ("layered", "full"):
+        check_close(gradient("two_layers", "d_rtrl", scope=scope), oracle("two_layers"), 1e-9)
+
+
+@product(scope=SCOPES, rule=["d_rtrl", "pp_prop"], quick=("gru", "two_layers", "plain", "coupled"))
+def test_one_step_is_bptt_under_every_scope(model, scope, rule):
+    for window in (0, 1):
+        got = gradient(model, rule, length=1, scope=scope, window=window)
+        check_close(got, oracle(model, 1), 1e-9)
+
+
+@product(scope=SCOPES[1:], tail=["diagonal", "exact"], quick=("gru_before", "lstm", "two_layers"))
+def test_status_tells_the_truth_under_every_scope(model, scope, tail):
+    for window in (0, 1):
+        options = {"scope": scope, "tail": tail, "window": window}
+        lr = learner(model, "d_rtrl", **options)
+        worst = deviation(gradient(model, "d_rtrl", **options), oracle(model))
+        for name, found in lr.report().parameters.items():
+            if found.status == "exact":
+                assert worst[name] < 1e-10, (name, found.reason, worst[name])
+            else:
+                assert worst[name] > 1e-8, (name, found.status, found.reason, worst[name])
+
+
+@product(
+    scope=["coupled", "sparse_n(2)", "layered", "full"], rule=["d_rtrl", "pp_prop"],
+    quick=("gru", "two_layers"),
+)  # fmt: skip
+def test_schedules_agree_under_every_scope(model, scope, rule):
+    for window in (0, 1, 3):
+        options = {"scope": scope, "window": window}
+        step = gradient(model, rule, length=7, schedule="step", **options)
+        for chunk in (3, 5, 20):
+            got = gradient(model, rule, length=7, schedule=chunk, **options)
+            check_close(got, step, 1e-10)
+
+
+@pytest.mark.parametrize("model", ["gru", "lstm"])
+def test_each_scope_comes_closer(model):
+    """Following more is nearer to back-propagation here, and no two scopes are the same."""
+    found = [
+        max(deviation(gradient(model, "d_rtrl", scope=s, window=0), oracle(model)).values())
+        for s in ("diagonal", "coupled", "sparse_n(2)")
+    ]
+    assert found[0] != found[1] != found[2]
+    assert found[2] < 1e-9 < found[1]
+
+
+@pytest.mark.parametrize("model", [m for m in QUICK if m not in DIAGONAL])
+def test_backends_agree_under_full(model):
+    pytest.importorskip("jax")
+    from tests.models import build, data
+    from tests.rules.test_battery import square
+
+    x, y = data(LENGTH, 3)
+    for schedule in ("step", "auto"):
+        got = [
+            etp.compile(
+                build(model), "d_rtrl", square, backend=b, scope="full", schedule=schedule
+            ).grad(x, y)[0]
+            for b in ("numpy", "jax")
+        ]
+        check_close({n: np.asarray(g) for n, g in got[1].items()}, got[0], 1e-5)
