@@ -18,6 +18,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from ..compiler.diagnostics import DiagnosticLevel, by_kind
 from ..runs import Config
 from .models import recipe
 from .settings import Session
@@ -118,7 +119,9 @@ def head(console: Console, session: Session, folder: Path, *, resumed: int | Non
         ("runs on", f"{config.backend}, batches of {config.batch_size}"),
         ("run folder", f"{folder}" + (f", resumed in epoch {resumed}" if resumed else "")),
     )  # fmt: skip
-    for name, text in rows:
+    found = by_kind(r for r in report.diagnostics if r.level is DiagnosticLevel.WARNING)
+    grave = [("warning", f"{kind.code} {first.message}") for kind, (first, *_) in found.items()]
+    for name, text in (*rows, *grave):
         console.print(f"  [dim]{name:<11}[/]{escape(text)}", highlight=False, soft_wrap=True)
     console.print()
 

@@ -1,4 +1,4 @@
-"""`etp report` and `etp dump`: what a model compiles to."""
+"""`etp report`, `etp explain` and `etp dump`: what a model compiles to."""
 
 from __future__ import annotations
 
@@ -60,6 +60,29 @@ def report(
         batch_size=batch_size, window=window, schedule=schedule,
     )  # fmt: skip
     learner.report().print(Console(highlight=False))
+
+
+@app.command()
+def explain(
+    name: Annotated[
+        str | None, typer.Argument(help="A parameter or a state, for example cell.h.")
+    ] = None,
+    model: options.Model = "gru",
+    rule: options.Rule = "d_rtrl",
+    hidden: options.Hidden = None,
+    window: options.Window = None,
+) -> None:
+    """Print the story of one parameter or state; without a name, what can be named."""
+    learner = _learner(
+        "digits", "row",
+        model=model, rule=rule, backend="numpy", update=None, hidden=hidden,
+        batch_size=32, window=window, schedule="auto",
+    )  # fmt: skip
+    graph = learner.graph
+    console = Console(highlight=False)
+    names = [*graph.statuses, *graph.states]
+    text = graph.explain(name) if name is not None else "\n".join(names)
+    console.print(text, markup=False, soft_wrap=True)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -92,11 +93,14 @@ def open_session(config: Config, task: tasks.Task) -> Session:
     own = recipe(config.model)
     model = own.build(task.n_in, config.hidden, task.n_out, task.length, config.seed)
     period = parse_update(config.update) or task.length
-    learner = etp.compile(
-        model, rule=config.rule, backend=config.backend, batch_size=config.batch_size,
-        window=config.window, schedule=config.schedule,
-        example=(task.train.xs[0, 0], task.train.ys[0]), length=min(period, task.length),
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        # What the compiler warns of is shown in the commands' own words.
+        warnings.simplefilter("ignore", etp.CompilationWarning)
+        learner = etp.compile(
+            model, rule=config.rule, backend=config.backend, batch_size=config.batch_size,
+            window=config.window, schedule=config.schedule,
+            example=(task.train.xs[0, 0], task.train.ys[0]), length=min(period, task.length),
+        )  # fmt: skip
     per_epoch = len(task.train) // config.batch_size * -(-task.length // period)
     rate = optim.inverse_root(config.lr, max(1, per_epoch))
     optimizer = optim.adamw(rate, config.weight_decay, clip_norm=config.clip)

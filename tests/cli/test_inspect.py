@@ -27,6 +27,16 @@ def test_the_report_names_every_parameter_with_status_and_reason(etp: Etp) -> No
     assert "chunk(8)" in etp("report", "--hidden", 5, "--update", "sequence").out
 
 
+def test_the_story_of_one_parameter(etp: Etp) -> None:
+    out = etp("explain", "cell.n.w_rec", "--hidden", 4).out
+    assert out.startswith("cell.n.w_rec: approximate\n  because ")
+    assert "enters\n  `etp.matmul` at " in out
+    assert "ETP401 info: cell.h acts on the next cell.h" in out
+    names = etp("explain", "--hidden", 4).out.split()
+    assert {"cell.n.w_rec", "cell.h", "readout.bias"} <= set(names)
+    assert "cell.h: a group of its own" in etp("explain", "cell.h", "--hidden", 4).out
+
+
 @pytest.mark.parametrize("stage", ["traced", "compiled", "batched", "scheduled"])
 @pytest.mark.parametrize(("model", "rule"), [("gru", "d_rtrl"), ("lif", "pp_prop")])
 def test_every_stage_can_be_dumped_and_read_back(

@@ -55,6 +55,12 @@ def test_the_default_folder_is_named_by_time_model_and_rule(etp: Etp) -> None:
     assert folder.name.endswith("-rnn-bptt")
 
 
+def test_what_the_compiler_warns_of_stands_in_the_head(etp: Etp) -> None:
+    ran = etp("train", *SMALL, "--epochs", 1, "--model", "rnn")
+    assert ran.err == ""
+    assert "warning    ETP405 nothing of the transition of cell.h is position-wise" in ran.out
+
+
 def test_the_same_seed_gives_the_same_run(etp: Etp) -> None:
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         etp("train", *SMALL, "--epochs", 1, "--seed", seed, "--out", name)
