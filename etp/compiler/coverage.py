@@ -90,6 +90,7 @@ def local_coverage(
     y: Value, states: Sequence[str], influence: Influence, scope: Scope, tail: str
 ) -> Coverage | None:
     """Return the coverage of a product within one hidden group, each position for itself."""
+    states = [s for s in states if s in influence.live]
     reached = [s for s in states if influence.leads(y, s)]
     if not reached:
         return None
@@ -107,7 +108,20 @@ def local_coverage(
                 edges[new, old] = WISE if influence.keeps_positions(new, old) else BLOCK
             elif influence.stays(new, old):
                 edges[new, old] = WISE
-    return Coverage({s: Place(s, size, index) for s in states}, edges)
+    met = [s for s in reached if index is None or y in influence.reaches[s].targets]
+    touched = _closure(met, edges)
+    kept = {(new, old): how for (new, old), how in edges.items() if old in touched}
+    return Coverage({s: Place(s, size, index) for s in states if s in touched}, kept)
+
+
+def _closure(start: Iterable[str], edges: Edges) -> set[str]:
+    """Return the states that can be reached along edges."""
+    found = set(start)
+    while True:
+        more = {new for new, old in edges if old in found} - found
+        if not more:
+            return found
+        found |= more
 
 
 def closed_coverage(

@@ -62,7 +62,8 @@ def _read_after(
         counted = p.view(relation).u.dot(ell, axes_of(node).y)
         if node not in rest or counted is None:
             continue
-        if _wholly_counted(structure, relation):
+        alone = sum(r.node is node for r in structure.relations) == 1
+        if alone and _wholly_counted(structure, relation):
             del rest[node]
         else:
             rest[node] = ops.sub(rest[node], counted.array)
