@@ -10,6 +10,7 @@ import numpy as np
 from etp_ir.core import Literal, Operand, Program, Value
 
 from .positions import NONE, Cut, Reach
+from .through import edges
 
 States = Mapping[str, tuple[Value, Operand]]
 
@@ -21,13 +22,8 @@ class Dependence:
         self.graph = nx.DiGraph()
         self.graph.add_nodes_from(port.value for port in program.inputs)
         for node in program.nodes:
-            for value in node.outputs:
-                self.graph.add_node(value)
-                if node.primitive.jvp is None:
-                    continue
-                for x in node.inputs:
-                    if isinstance(x, Value) and x.type.dtype.is_float:
-                        self.graph.add_edge(x, value)
+            self.graph.add_nodes_from(node.outputs)
+            self.graph.add_edges_from(edges(node))
         self._after: dict[Value, set[Value]] = {}
 
     def after(self, value: Value) -> set[Value]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -114,3 +114,46 @@ def position_wise(node: Node) -> bool:
             if isinstance(x, Value) and arriving is not None and (arriving == MANY).any():
                 return False
     return True
+
+
+# -- dependence ----------------------------------------------------------------------------
+def edges(node: Node) -> Iterator[tuple[Value, Value]]:
+    """Yield the pairs of operand and result along which a derivative flows."""
+    if node.primitive.jvp is None:
+        return
+    for i, x in enumerate(node.inputs):
+        if isinstance(x, Value) and x.type.dtype.is_float:
+            moving = _moved(node, [k == i for k in range(len(node.inputs))])
+            yield from ((x, v) for v, moves in zip(node.outputs, moving, strict=True) if moves)
+
+
+def _moved(node: Node, given: Sequence[bool]) -> list[bool]:
+    """Return which results of a node have a derivative by the operands marked."""
+    if node.primitive.name == "cond":
+        sides = [_region_moved(node.attrs[key], given[1:]) for key in ("then", "otherwise")]
+        return [a or b for a, b in zip(*sides, strict=True)]
+    if "body" not in node.attrs:
+        return [any(given)] * len(node.outputs)
+    consts: int = node.attrs["consts"]
+    count = node.attrs.get("carries", len(node.outputs))
+    marked = list(given)
+    while True:
+        found = _region_moved(node.attrs["body"], marked)
+        grown = [
+            m or (consts <= i < consts + count and found[i - consts]) for i, m in enumerate(marked)
+        ]
+        if grown == marked:
+            # A carry of a loop that does not turn is where it started.
+            carried = [marked[consts + k] or found[k] for k in range(count)]
+            return carried + found[count:]
+        marked = grown
+
+
+def _region_moved(region: Program, given: Sequence[bool]) -> list[bool]:
+    moved: set[Operand] = {p.value for p, m in zip(region.inputs, given, strict=True) if m}
+    for node in region.nodes:
+        marks = [x in moved and x.type.dtype.is_float for x in node.inputs]
+        if node.primitive.jvp is not None and any(marks):
+            results = zip(node.outputs, _moved(node, marks), strict=True)
+            moved.update(v for v, moves in results if moves and v.type.dtype.is_float)
+    return [out.value in moved for out in region.outputs]
