@@ -17,22 +17,39 @@ from attrs import frozen
 from etp_ir import namespace as xp
 from etp_ir import ops
 from etp_ir.builder import Builder
-from etp_ir.errors import ETPError, ModelError, compose
-from etp_ir.namespace.dispatch import array, result_dtype
+from etp_ir.namespace.dispatch import array
 from etp_ir.primitive import get
-from etp_ir.source import user_source
 from etp_ir.tracer import Tracer, find_builder, is_number, operand, replay, unwrap
 from etp_ir.transforms.flatten import row_of, stacked
-from etp_ir.types import BOOL, I32, TensorType, type_of
+from etp_ir.types import I32, TensorType
 
-from .place import place_of
-from .recording import Recording, assign, captured, record, region, step_of, symbols
+from .control_checks import (
+    Function,
+    check_carry,
+    check_pair,
+    check_predicate,
+    check_structure,
+    common_type,
+    count_steps,
+    mistaken,
+    whole,
+)
+from .recording import (
+    Recording,
+    assign,
+    captured,
+    current,
+    filled,
+    lifted,
+    record,
+    record_loop,
+    region,
+    symbols,
+)
 from .trees import Tree, flatten
 from .variables import current_trace
 
 __all__ = ["cond", "fori_loop", "scan", "while_loop"]
-
-Function = Callable[..., Any]
 
 
 # -- choice --------------------------------------------------------------------------------
@@ -59,23 +76,23 @@ def cond(pred: Any, then: Function, otherwise: Function, *operands: Any) -> Any:
         user's line.
     """
     pred = unwrap(pred)
-    _check_predicate("cond", pred)
+    check_predicate("cond", pred)
     if not isinstance(pred, Tracer):
         return then(*operands) if bool(pred) else otherwise(*operands)
     b: Builder = pred.builder
     sides = [record(b, f, operands, {}) for f in (then, otherwise)]
     shapes = [side.result.structure for side in sides]
     if shapes[0] != shapes[1]:
-        raise _mistake(
+        raise mistaken(
             f"the branches of etp.cond return {shapes[0]} and {shapes[1]} (* is an array)",
             "return the same structure from both", then, otherwise,
         )  # fmt: skip
     states = list(dict.fromkeys((*sides[0].states, *sides[1].states)))
-    rows = [_lifted(side, side.result.leaves) for side in sides]
-    types = [_common(b, x, y, then, otherwise) for x, y in zip(*rows, strict=True)]
+    rows = [lifted(side, side.result.leaves) for side in sides]
+    types = [common_type(b, x, y, then, otherwise) for x, y in zip(*rows, strict=True)]
     for side, row in zip(sides, rows, strict=True):
-        row[:] = _filled(side, row, types)
-        row += [side.states[k] if k in side.states else _current(b, k) for k in states]
+        row[:] = filled(side, row, types)
+        row += [side.states[k] if k in side.states else current(b, k) for k in states]
     if not rows[0]:
         return sides[0].result.build([])
     read = captured(sides, [*rows[0], *rows[1]], [])
@@ -86,17 +103,6 @@ def cond(pred: Any, then: Function, otherwise: Function, *operands: Any) -> Any:
     made = [Tracer(b, v) for v in b.emit(get("cond"), [pred.value, *read], regions)]
     assign(b, dict(zip(states, made[len(types) :], strict=True)))
     return sides[0].result.build(made[: len(types)])
-
-
-def _common(builder: Builder, x: Any, y: Any, then: Function, otherwise: Function) -> TensorType:
-    """Return the type of two results; a number takes the type of an array."""
-    types = [item.type for item in (x, y) if isinstance(item, Tracer)]
-    if not types:
-        return TensorType(result_dtype(builder, [x, y]))
-    if types[0] != types[-1]:
-        what = f"the branches of etp.cond return different types: {types[0]} and {types[-1]}"
-        raise _mistake(what, _conversion(*types), then, otherwise)
-    return types[0]
 
 
 # -- loops ---------------------------------------------------------------------------------
@@ -136,7 +142,7 @@ def scan(
         If types change from step to step or lengths differ, with the user's line.
     """
     given = flatten(xs)
-    steps = _length(given.leaves, length)
+    steps = count_steps(given.leaves, length)
     b = _builder((*flatten(carry).leaves, *given.leaves))
     if b is None:
         return _eager_scan(f, carry, given, steps, reverse)
@@ -176,7 +182,7 @@ def fori_loop(lower: Any, upper: Any, body: Function, value: Any, unroll: int = 
             lambda held: held[0] < upper, lambda held: (held[0] + 1, body(held[0], held[1])),
             (lower if isinstance(lower, Tracer) else np.asarray(lower, np.int32), value),
         )[1]  # fmt: skip
-    first, last = _whole("lower", lower), _whole("upper", upper)
+    first, last = whole("lower", lower), whole("upper", upper)
     steps = max(last - first, 0)
     b = _builder(flatten(value).leaves)
     if b is None:
@@ -207,8 +213,10 @@ def _traced_scan(
     def call(states: dict[int, Tracer]) -> Recording:
         return record(b, step, (start.build(inside), rows), states)
 
-    body, states = _with_states(b, call)
-    result, made = _parted(what, f, body)
+    body, states = record_loop(b, call)
+    pair = body.result.build(body.result.leaves)
+    check_pair(what, f, pair)
+    result, made = map(flatten, pair)
     following = _next(what, f, body, start, types, result)
     stacks = body.computing(lambda: [array(b, x) for x in made.leaves])
     before = [*inside, *states.values()]
@@ -219,7 +227,7 @@ def _traced_scan(
                *((x.value, "slot") for x in rows)],
         [*((x, "carry") for x in after), *((x, "stack") for x in stacks)],
     )  # fmt: skip
-    first = [*held, *(_current(b, k) for k in states)]
+    first = [*held, *(current(b, k) for k in states)]
     consts = [Tracer(b, v) for v in read]
     n = len(first)
     if steps <= unroll:
@@ -228,7 +236,7 @@ def _traced_scan(
             outs = replay(program, b, [*consts, *first, *(s.row(t) for s in slices)])
             first, found[t] = outs[:n], outs[n:]
         final = first
-        whole = [
+        columns = [
             stacked(b, [operand(b, row[k], x.dtype) for row in found], x.type)
             for k, x in enumerate(stacks)
         ]
@@ -238,13 +246,13 @@ def _traced_scan(
             "body": program, "length": steps, "consts": len(consts), "carries": n,
             "reverse": reverse,
         })  # fmt: skip
-        final, whole = [Tracer(b, v) for v in values[:n]], [Tracer(b, v) for v in values[n:]]
+        final, columns = ([Tracer(b, v) for v in part] for part in (values[:n], values[n:]))
     final = [
         x if isinstance(x, Tracer) else ops.full(b, old.shape, x, old.dtype)
         for x, old in zip(final, before, strict=True)
     ]
     assign(b, dict(zip(states, final[len(types) :], strict=True)))
-    return start.build(final[: len(types)]), made.build(whole)
+    return start.build(final[: len(types)]), made.build(columns)
 
 
 def while_loop(test: Function, body: Function, value: Any) -> Any:
@@ -267,7 +275,7 @@ def while_loop(test: Function, body: Function, value: Any) -> Any:
     b = _builder(start.leaves)
     while b is None:
         go_on = unwrap(test(value))
-        _check_predicate("while_loop", go_on, test)
+        check_predicate("while_loop", go_on, test)
         if isinstance(go_on, Tracer):
             b = go_on.builder
         elif not bool(go_on):
@@ -278,19 +286,19 @@ def while_loop(test: Function, body: Function, value: Any) -> Any:
     held = [array(b, x) for x in start.leaves]
     types = [x.type for x in held]
     inside = symbols(b, types, _parameter(body, 0, "carry"))
-    turn, states = _with_states(b, lambda s: record(b, body, (start.build(inside),), s))
+    turn, states = record_loop(b, lambda s: record(b, body, (start.build(inside),), s))
     following = _next("etp.while_loop", body, turn, start, types, turn.result)
     ask = record(b, test, (start.build(inside),), states)
     if ask.states:
-        raise _mistake("the test of etp.while_loop assigns a state", "assign it in the body", test)
+        raise mistaken("the test of etp.while_loop assigns a state", "assign it in the body", test)
     verdicts = ask.result.leaves if ask.result.structure == "*" else (None,)
-    _check_predicate("while_loop", verdicts[0], test)
+    check_predicate("while_loop", verdicts[0], test)
     asked = ask.computing(lambda: [array(b, verdicts[0])])
     before = [*inside, *states.values()]
     after = [*following, *(turn.states[k] for k in states)]
     read = captured([turn, ask], [*after, *asked], before)
     inputs = [*((v, "const") for v in read), *((x.value, "carry") for x in before)]
-    first = [*held, *(_current(b, k) for k in states)]
+    first = [*held, *(current(b, k) for k in states)]
     made = [
         Tracer(b, v) for v in b.emit(get("while"), [*read, *(x.value for x in first)], {
             "test": region(ask, inputs, [(x, "value") for x in asked]),
@@ -305,7 +313,7 @@ def _eager_scan(f: Function, carry: Any, given: Tree, steps: int, reverse: bool)
     rows: list[Any] = [None] * steps
     for t in range(steps - 1, -1, -1) if reverse else range(steps):
         result = f(carry, given.build([x[t] for x in given.leaves]))
-        _check_pair("etp.scan", f, result)
+        check_pair("etp.scan", f, result)
         carry, rows[t] = result
     if not rows:
         return carry, None
@@ -326,86 +334,15 @@ def _builder(leaves: Sequence[Any]) -> Builder | None:
     return trace.builder if found is None and trace is not None else found
 
 
-def _with_states(
-    b: Builder, call: Callable[[dict[int, Tracer]], Recording]
-) -> tuple[Recording, dict[int, Tracer]]:
-    """Record the body of a loop with the states it assigns as further carries."""
-    states: dict[int, Tracer] = {}
-    while True:
-        body = call(states)
-        trace = step_of(b)
-        new = [k for k in body.states if k not in states]
-        if trace is None or not new:
-            break
-        for k in new:
-            states |= {k: symbols(b, [trace.types[k]], trace.paths[k])[0]}
-    for k, inside in states.items():
-        body.states.setdefault(k, inside)
-    return body, states
-
-
-def _current(builder: Builder, state: int) -> Tracer:
-    trace = step_of(builder)
-    assert trace is not None, "states are assigned in a step only"
-    found: Tracer = trace.values[state]
-    return found
-
-
-def _parted(what: str, f: Function, body: Recording) -> tuple[Tree, Tree]:
-    """Return carry and results of a step of a scan."""
-    result = body.result.build(body.result.leaves)
-    _check_pair(what, f, result)
-    return flatten(result[0]), flatten(result[1])
-
-
 def _next(
     what: str, f: Function, body: Recording, start: Tree, types: Sequence[TensorType], result: Tree
 ) -> list[Tracer]:
     """Return what a step hands on, of the types it was given."""
-    if result.structure != start.structure:
-        raise _mistake(
-            f"the carry of {what} starts as {start.structure} and comes back as "
-            f"{result.structure} (* is an array)", "return the structure that it starts with", f,
-        )  # fmt: skip
-    b = body.builder
-    leaves = _lifted(body, result.leaves)
+    check_structure(what, start.structure, result.structure, f)
+    leaves = lifted(body, result.leaves)
     for x, type in zip(leaves, types, strict=True):
-        found = x.type if isinstance(x, Tracer) else TensorType(result_dtype(b, [x]))
-        fits = found == type if isinstance(x, Tracer) else _takes(type, found)
-        if not fits:
-            raise _mistake(
-                f"the carry of {what} starts as {type} and comes back as {found}",
-                f"start with an array of type {found}, or {_conversion(type, found)}", f,
-            )  # fmt: skip
-    return _filled(body, leaves, types)
-
-
-def _takes(type: TensorType, number: TensorType) -> bool:
-    kinds = ("bool", "uint", "int", "float")
-    return kinds.index(number.dtype.kind) <= kinds.index(type.dtype.kind)
-
-
-def _lifted(recording: Recording, items: Sequence[Any]) -> list[Any]:
-    """Return concrete arrays as values of a region; numbers stay numbers."""
-    b = recording.builder
-    return recording.computing(lambda: [x if is_number(x) else array(b, x) for x in items])
-
-
-def _filled(recording: Recording, items: Sequence[Any], types: Sequence[TensorType]) -> list[Any]:
-    """Return numbers as arrays of a type, as values of a region."""
-    b = recording.builder
-    return recording.computing(
-        lambda: [
-            x if isinstance(x, Tracer) else ops.full(b, type.shape, x, type.dtype)
-            for x, type in zip(items, types, strict=True)
-        ]
-    )
-
-
-def _conversion(a: TensorType, b: TensorType) -> str:
-    if a.shape == b.shape:
-        return "convert one with xp.astype"
-    return "make the shapes equal, for example with xp.broadcast_to"
+        check_carry(what, body.builder, type, x, f)
+    return filled(body, leaves, types)
 
 
 def _parameter(f: Function, place: int, default: str) -> str:
@@ -413,69 +350,3 @@ def _parameter(f: Function, place: int, default: str) -> str:
     code = getattr(f, "__code__", None)
     names = code.co_varnames[: code.co_argcount] if code is not None else ()
     return names[place] if place < len(names) and names[place] != "_" else default
-
-
-def _length(leaves: Sequence[Any], length: int | None) -> int:
-    """Return the number of steps of a scan."""
-    shapes = [tuple(np.shape(x) if is_number(x) else x.shape) for x in map(_arrayed, leaves)]
-    if any(not shape for shape in shapes):
-        raise _mistake(
-            "etp.scan got a scalar among xs", "give arrays; their first axis is the one of steps"
-        )
-    extents = list(dict.fromkeys(shape[0] for shape in shapes))
-    if length is not None:
-        extents = list(dict.fromkeys((*extents, _whole("length", unwrap(length)))))
-    if len(extents) > 1:
-        listed = " and ".join(map(str, extents))
-        raise _mistake(f"etp.scan got steps of different numbers: {listed}",
-                       "make the first axes of xs, and length, equal")  # fmt: skip
-    if not extents:
-        raise _mistake("etp.scan got neither xs nor length", "give the number of steps as length")
-    return extents[0]
-
-
-def _arrayed(x: Any) -> Any:
-    return x if hasattr(x, "shape") else np.asarray(x)
-
-
-def _whole(what: str, x: Any) -> int:
-    if isinstance(x, (bool, np.bool_)) or not hasattr(x, "__index__") or np.ndim(x):
-        raise _mistake(f"{what} must be an integer, got {x!r}", "give a whole number")
-    return int(x)
-
-
-def _check_pair(what: str, f: Function, result: Any) -> None:
-    if not (isinstance(result, tuple) and len(result) == 2):
-        got = f"a {type(result).__name__}" + (
-            f" of {len(result)}" if isinstance(result, (tuple, list)) else ""
-        )
-        raise _mistake(f"the function of {what} returned {got}", "return (carry, y)", f)
-
-
-def _check_predicate(what: str, pred: Any, *functions: Function) -> None:
-    """Check that a predicate is one truth value."""
-    if isinstance(pred, (bool, np.bool_)):
-        return
-    try:
-        found = pred.type if isinstance(pred, Tracer) else type_of(_arrayed(pred))
-    except ETPError:
-        found = None
-    if found == TensorType(BOOL):
-        return
-    how = "compare numbers, for example x > 0"
-    if found is not None and found.dtype is BOOL:
-        how = "reduce it with xp.any or xp.all, or choose element by element with xp.where"
-    shown = found if found is not None else type(pred).__name__
-    subject = "predicate" if what == "cond" else "test"
-    raise _mistake(f"the {subject} of etp.{what} must be one truth value, got {shown}", how,
-                   *functions)  # fmt: skip
-
-
-def _mistake(what: str, how: str, *functions: Function) -> ModelError:
-    """Return an error with the user's line, and where the functions given are defined."""
-    source = user_source()
-    where = [f"at {source}"] if source else []
-    for f in functions:
-        if place := place_of(f):
-            where.append(f"{getattr(f, '__name__', 'function').strip('<>')} is {place}")
-    return ModelError(compose(what, where="\n".join(where), how=how))

@@ -7,9 +7,11 @@ from typing import Any
 
 from attrs import define
 
+from etp_ir import ops
 from etp_ir.builder import Builder
 from etp_ir.core import Node, Operand, Program, Role, Value
-from etp_ir.tracer import Tracer, copy_nodes
+from etp_ir.namespace.dispatch import array
+from etp_ir.tracer import Tracer, copy_nodes, is_number
 from etp_ir.types import TensorType
 
 from .trees import Tree, flatten
@@ -126,3 +128,46 @@ def region(
     return builder.finish([
         (env[x.value], Role(kind, (str(i),))) for i, (x, kind) in enumerate(outputs)
     ])  # fmt: skip
+
+
+def record_loop(
+    b: Builder, call: Callable[[dict[int, Tracer]], Recording]
+) -> tuple[Recording, dict[int, Tracer]]:
+    """Record the body of a loop with the states it assigns as further carries."""
+    states: dict[int, Tracer] = {}
+    while True:
+        body = call(states)
+        trace = step_of(b)
+        new = [k for k in body.states if k not in states]
+        if trace is None or not new:
+            break
+        for k in new:
+            states |= {k: symbols(b, [trace.types[k]], trace.paths[k])[0]}
+    for k, inside in states.items():
+        body.states.setdefault(k, inside)
+    return body, states
+
+
+def current(builder: Builder, state: int) -> Tracer:
+    """Return what a state stands for in the step being traced."""
+    trace = step_of(builder)
+    assert trace is not None, "states are assigned in a step only"
+    found: Tracer = trace.values[state]
+    return found
+
+
+def lifted(recording: Recording, items: Sequence[Any]) -> list[Any]:
+    """Return concrete arrays as values of a region; numbers stay numbers."""
+    b = recording.builder
+    return recording.computing(lambda: [x if is_number(x) else array(b, x) for x in items])
+
+
+def filled(recording: Recording, items: Sequence[Any], types: Sequence[TensorType]) -> list[Any]:
+    """Return numbers as arrays of a type, as values of a region."""
+    b = recording.builder
+    return recording.computing(
+        lambda: [
+            x if isinstance(x, Tracer) else ops.full(b, type.shape, x, type.dtype)
+            for x, type in zip(items, types, strict=True)
+        ]
+    )

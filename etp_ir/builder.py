@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
-from .core import Input, Node, Operand, Output, Program, Role, Value, freeze
+from .core import Attrs, Input, Node, Operand, Output, Program, Role, Value, freeze
 from .errors import TypeRuleError, compose
 from .primitive import Primitive, as_tuple
 from .source import Source, user_source
@@ -27,10 +27,12 @@ class Builder:
     float_dtype
         Element type that captured floating-point constants and literals take.
     track_source
-        Record the user's line on every node; otherwise the source set by `at` is used.
+        Record the user's line on every node appended while ``source`` is None.
 
     Attributes
     ----------
+    source
+        The source that appended nodes get.
     constant_names
         Names for captured arrays, by identity; an array without one is called ``c``.
     """
@@ -49,7 +51,7 @@ class Builder:
         self.bindings: dict[str, np.ndarray[Any, Any]] = {}
         self.float_dtype = float_dtype
         self._track = track_source
-        self._source: Source | None = None
+        self.source: Source | None = None
         self._seen: dict[Any, tuple[Value, ...]] | None = {} if share else None
         self._constants: dict[int, tuple[Any, Value]] = {}
         self.constant_names: dict[int, str] = {}
@@ -85,11 +87,11 @@ class Builder:
     @contextmanager
     def at(self, source: Source | None) -> Iterator[None]:
         """Give nodes appended inside the block this source."""
-        before, self._source = self._source, source
+        before, self.source = self.source, source
         try:
             yield
         finally:
-            self._source = before
+            self.source = before
 
     @contextmanager
     def apart(self) -> Iterator[list[Node]]:
@@ -102,42 +104,60 @@ class Builder:
             self.nodes, self._seen = nodes, seen
 
     def emit(
-        self, primitive: Primitive, inputs: Sequence[Operand], attrs: dict[str, Any], hint: str = ""
-    ) -> tuple[Value, ...]:
+        self, primitive: Primitive, inputs: Sequence[Operand], attrs: Attrs, hint: str = "",
+        types: Sequence[TensorType] | None = None,
+    ) -> tuple[Value, ...]:  # fmt: skip
         """Append a node and return its outputs.
+
+        Parameters
+        ----------
+        types
+            Types of the outputs where they are known, as for the copy of a node.
 
         Raises
         ------
         TypeRuleError
             If the operands do not fit the primitive, with the user's line.
         """
-        key = None
+        inputs = tuple(inputs)
         if self._seen is not None:
-            key = (primitive.name, tuple(x if isinstance(x, Value) else
-                   (repr(x.value), x.dtype.name) for x in inputs), freeze(attrs))  # fmt: skip
+            key = _key(primitive, inputs, attrs)
             if key in self._seen:
                 return self._seen[key]
-        source = self._source or (user_source() if self._track else None)
-        try:
-            types = as_tuple(primitive.infer(*inputs, **attrs))
-        except TypeRuleError as error:
-            raise type(error)(located(str(error), primitive.name, inputs, source)) from None
-        outputs = tuple(Value(t, hint) for t in types)
-        self.nodes.append(Node(primitive, tuple(inputs), outputs, attrs, source))
+        source = self.source or (user_source() if self._track else None)
+        if types is None:
+            try:
+                types = as_tuple(primitive.infer(*inputs, **attrs))
+            except TypeRuleError as error:
+                raise type(error)(located(str(error), primitive.name, inputs, source)) from None
+        outputs = tuple([Value(t, hint) for t in types])
+        self.nodes.append(Node(primitive, inputs, outputs, attrs, source))
         if self._seen is not None:
             self._seen[key] = outputs
         return outputs
 
-    def forget(self, values: Collection[Value]) -> None:
-        """Stop reusing the nodes that define these values."""
+    def copy(self, node: Node, inputs: Sequence[Operand]) -> tuple[Value, ...]:
+        """Append a node with other operands, of the types it has, and return its outputs."""
+        self.source = node.source
+        hint = node.outputs[0].hint if node.outputs else ""
+        types = [v.type for v in node.outputs]
+        return self.emit(node.primitive, inputs, node.attrs, hint, types)
+
+    def forget(self, nodes: Iterable[Node]) -> None:
+        """Stop reusing nodes."""
         if self._seen is not None:
-            gone = set(values)
-            self._seen = {k: v for k, v in self._seen.items() if not gone.intersection(v)}
+            for node in nodes:
+                self._seen.pop(_key(node.primitive, node.inputs, node.attrs), None)
 
     def finish(self, outputs: Sequence[tuple[Operand, Role | str]]) -> Program:
         """Close the program with the given outputs."""
         ports = tuple(Output(v, Role(r) if isinstance(r, str) else r) for v, r in outputs)
         return Program(self.name, tuple(self.inputs), tuple(self.nodes), ports)
+
+
+def _key(primitive: Primitive, inputs: tuple[Operand, ...], attrs: Attrs) -> Any:
+    """Return what is equal for two nodes that compute the same."""
+    return primitive, inputs, freeze(attrs) if attrs else ()
 
 
 def located(what: str, primitive: str, inputs: Sequence[Operand], source: Source | None) -> str:

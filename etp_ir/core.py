@@ -6,11 +6,11 @@ a `Value` carries only a hint. Structured control flow is a node whose attribute
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from .source import Source
 from .types import DType, TensorType
@@ -43,11 +43,16 @@ class Value:
     hint: str = ""
 
 
+def _exact(number: bool | int | float) -> tuple[type, str]:
+    """Return what tells numbers apart that compare equal: 1, 1.0 and True, or 0.0 and -0.0."""
+    return type(number), repr(number)
+
+
 @frozen(slots=True)
 class Literal:
     """A scalar constant written in place; it broadcasts against any shape."""
 
-    value: bool | int | float
+    value: bool | int | float = field(eq=_exact)
     dtype: DType
 
     @property
@@ -79,7 +84,17 @@ class Node:
     @property
     def regions(self) -> tuple[Program, ...]:
         """Programs held in the attributes."""
-        return tuple(v for v in self.attrs.values() if isinstance(v, Program))
+        return tuple([v for v in self.attrs.values() if isinstance(v, Program)])
+
+    def with_regions(self, change: Callable[[Program], Program]) -> Node:
+        """Return the node with its programs changed, itself where it holds none."""
+        for v in self.attrs.values():
+            if isinstance(v, Program):
+                break
+        else:
+            return self
+        attrs = {k: change(v) if isinstance(v, Program) else v for k, v in self.attrs.items()}
+        return evolve(self, attrs=attrs)
 
 
 @frozen(eq=False, slots=True)
@@ -132,7 +147,8 @@ class Program:
         return self is other or self.canonical == other.canonical
 
     def __hash__(self) -> int:
-        return hash(self.canonical)
+        # Cheap and coarse: programs meet in a dictionary only where loops are shared.
+        return hash((self.name, len(self.inputs), len(self.nodes), len(self.outputs)))
 
     def __str__(self) -> str:
         from .printer import to_text
@@ -150,9 +166,7 @@ class Program:
             number[port.value] = len(number)
 
         def ref(operand: Operand) -> Any:
-            if isinstance(operand, Literal):
-                return (type(operand.value).__name__, repr(operand.value), operand.dtype.name)
-            return number[operand]
+            return operand if isinstance(operand, Literal) else number[operand]
 
         rows: list[Any] = []
         for node in self.nodes:
@@ -202,15 +216,13 @@ class Program:
 
 
 def freeze(item: Any) -> Any:
-    """Return a hashable, order-preserving image of attributes."""
-    if isinstance(item, Program):
-        return item.canonical
-    if isinstance(item, Mapping):
-        return tuple(sorted((k, freeze(v)) for k, v in item.items()))
+    """Return a hashable image of attributes, equal for equal attributes only."""
+    if isinstance(item, (bool, float)):
+        return _exact(item)
+    if isinstance(item, (str, int, DType, Program)):
+        return item
     if isinstance(item, (tuple, list)):
-        return tuple(freeze(v) for v in item)
-    if isinstance(item, float):
-        return ("float", repr(item))
-    if isinstance(item, bool):
-        return ("bool", item)
+        return tuple([freeze(v) for v in item])
+    if isinstance(item, Mapping):
+        return tuple([(k, freeze(item[k])) for k in sorted(item)])
     return item

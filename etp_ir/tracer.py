@@ -187,6 +187,8 @@ Tracer.__hash__ = object.__hash__  # type: ignore[method-assign]
 # -- binding -------------------------------------------------------------------------------
 def unwrap(item: Any) -> Any:
     """Return what an argument stands for: parameters and states give their current value."""
+    if isinstance(item, Tracer):
+        return item
     getter = getattr(item, "__etp_value__", None)
     return getter() if getter is not None else item
 
@@ -262,7 +264,7 @@ def bind(primitive: Primitive, *items: Any, hint: str = "", **attrs: Any) -> Any
 
     Numbers among the operands take the element type of the arrays beside them.
     """
-    items = tuple(unwrap(item) for item in items)
+    items = tuple([unwrap(item) for item in items])
     builder = find_builder(items)
     if builder is None:
         return primitive.reference(*(np.asarray(x) for x in items), **attrs)
@@ -274,7 +276,7 @@ def bind(primitive: Primitive, *items: Any, hint: str = "", **attrs: Any) -> Any
         primitive, [operand(builder, item, dtype if is_number(item) else None) for item in items],
         attrs, hint,
     )  # fmt: skip
-    tracers = tuple(Tracer(builder, value) for value in outputs)
+    tracers = tuple([Tracer(builder, value) for value in outputs])
     return tracers[0] if len(tracers) == 1 else tracers
 
 
@@ -325,23 +327,27 @@ def trace(
 
 
 def replay(program: Program, builder: Builder, arguments: Sequence[Any]) -> list[Any]:
-    """Append the nodes of a program to a builder, and return its outputs as tracers or numbers."""
-    env: dict[Operand, Operand] = {
-        port.value: operand(builder, unwrap(item), port.type.dtype)
-        for port, item in zip(program.inputs, arguments, strict=True)
-    }
+    """Append the nodes of a program to a builder, and return its outputs as tracers or numbers.
+
+    Raises
+    ------
+    TypeRuleError
+        If an argument has another type than the input it is given for.
+    """
+    env: dict[Operand, Operand] = {}
+    for port, item in zip(program.inputs, arguments, strict=True):
+        given = operand(builder, unwrap(item), port.type.dtype)
+        if isinstance(given, Value) and given.type != port.type:
+            raise TypeRuleError(f"@{program.name} takes %{port.name} as {port.type}, "
+                                f"got {given.type}")  # fmt: skip
+        env[port.value] = given
     copy_nodes(program.nodes, builder, env)
     return [wrap(builder, env.get(out.value, out.value)) for out in program.outputs]
 
 
 def copy_nodes(nodes: Sequence[Any], builder: Builder, env: dict[Operand, Operand]) -> None:
     """Append nodes with their operands renamed by ``env``, which is extended in place."""
-    for node in nodes:
-        with builder.at(node.source):
-            outputs = builder.emit(
-                node.primitive,
-                [env.get(x, x) for x in node.inputs],
-                dict(node.attrs),
-                node.outputs[0].hint if node.outputs else "",
-            )
-        env.update(zip(node.outputs, outputs, strict=True))
+    with builder.at(None):
+        for node in nodes:
+            outputs = builder.copy(node, [env.get(x, x) for x in node.inputs])
+            env.update(zip(node.outputs, outputs, strict=True))

@@ -11,7 +11,7 @@ from attrs import frozen
 from .errors import TypeRuleError
 
 
-@frozen
+@frozen(eq=False)
 class DType:
     """An element type: its short name, its kind and its width in bits.
 

@@ -17,6 +17,7 @@ from etp_ir.passes import dce
 from etp_ir.source import Source
 from etp_ir.transforms.flatten import Flattener
 
+from .ahead import ahead
 from .through import position_wise
 
 # A loop of more rounds is not written out: programs would grow beyond reason.
@@ -47,6 +48,8 @@ def canonical(program: Program) -> Program:
             compose("a value made inside of etp.cond or a loop is used outside of it",
                     where=_place(source), how="return it from the function that computes it")
         )  # fmt: skip
+    if any(m.primitive.is_etp for n in program.nodes for m in _inside(n)):
+        program = dce(ahead(program))
     wanted = _wanted(program)
     if not wanted:
         return program

@@ -12,11 +12,12 @@ from etp_ir.source import Source
 from etp_ir.types import DType
 
 from ..rules.base import LearningRule, TraceRule
+from .coverage import DENSE
 from .kinds import DiagnosticKind
 from .paths import Paths
 from .positions import Cut
 from .status import EXACT, UNREACHABLE, Status
-from .structure import HiddenGroup, Structure
+from .structure import HiddenParamOpRelation, Structure
 
 
 @define(slots=False, eq=False)
@@ -47,9 +48,9 @@ class Case:
         return Paths(self.structure)
 
     @property
-    def follows_all(self) -> bool:
-        """Whether rule and scope follow every path through time."""
-        return not isinstance(self.rule, TraceRule) or self.structure.scope.name == "full"
+    def traceless(self) -> bool:
+        """Whether the rule keeps no traces, and sees whole sequences instead."""
+        return not isinstance(self.rule, TraceRule)
 
     def lossy(self, parameter: str) -> bool:
         """Whether some path through time of a parameter is not followed."""
@@ -57,16 +58,37 @@ class Case:
         return found is not None and found.status not in (EXACT, UNREACHABLE)
 
     @cached_property
-    def _lossy_groups(self) -> set[HiddenGroup]:
+    def lossy_relations(self) -> tuple[HiddenParamOpRelation, ...]:
+        """Relations of weights whose gradient leaves something out."""
         weights = self.structure.weights
-        return {
-            r.group for r in self.structure.relations
+        return tuple(
+            r for r in self.structure.relations
             if any(self.lossy(p) for p in weights[r.node].params)
-        }  # fmt: skip
+        )  # fmt: skip
 
-    def lossy_group(self, group: HiddenGroup) -> bool:
-        """Whether a parameter with traces in a group loses something."""
-        return group in self._lossy_groups
+    @cached_property
+    def lost(self) -> dict[tuple[str, str], str | None]:
+        """Pairs (old, new) of states between which some influence is not followed, and how it is.
+
+        The value is the mode of the edge, or None where nothing is followed.
+        """
+        found: dict[tuple[str, str], str | None] = {}
+        influence = self.structure.influence
+        for relation in self.lossy_relations:
+            stack = [n for n in self.paths.reached(relation.y) if n in relation.places]
+            seen = set(stack)
+            while stack:
+                a = stack.pop(0)
+                for b in influence.live:
+                    if not influence.onward(b, a):
+                        continue
+                    how = relation.edges.get((b, a))
+                    if how != DENSE and (how is None or not influence.keeps_positions(b, a)):
+                        found.setdefault((a, b), how)
+                    if how is not None and b not in seen:
+                        seen.add(b)
+                        stack.append(b)
+        return found
 
     def culprit(self, start: Value, cut: Cut) -> Node:
         """Return the operation that mixes positions on the way from a value to a cut.

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from etp_ir.source import Source
 from etp_ir.types import DType
 
-from ..rules.base import LearningRule
+from ..rules.base import LearningRule, LinearTraceRule
 from .case import Case
 from .kinds import DiagnosticKind, DiagnosticLevel, kind_of, level_of
+from .pieces import Pieces
 from .records import CompilationRecord, CompilationWarning, by_kind, in_order, record, warn
 from .state_records import state_records
 from .status import Status
@@ -28,8 +29,9 @@ LOSSES = frozenset({
     DiagnosticKind.MIXING_TAIL, DiagnosticKind.PARTLY_MIXING_TAIL,
     DiagnosticKind.RECURRENT_PRODUCT, DiagnosticKind.MIXING_TRANSITION,
     DiagnosticKind.MOVED_POSITIONS, DiagnosticKind.CROSS_GROUP, DiagnosticKind.NO_TRANSITION,
-    DiagnosticKind.REMAINDER, DiagnosticKind.OPAQUE_REGION, DiagnosticKind.APPROXIMATE_RULE,
-    DiagnosticKind.WINDOW_ZERO, DiagnosticKind.TRUNCATED,
+    DiagnosticKind.BEYOND_SCOPE, DiagnosticKind.OPAQUE_REGION,
+    DiagnosticKind.APPROXIMATE_RULE, DiagnosticKind.ALTERED_RULE, DiagnosticKind.WINDOW_ZERO,
+    DiagnosticKind.TRUNCATED,
 })  # fmt: skip
 
 
@@ -79,8 +81,17 @@ def _choices(case: Case) -> Iterator[CompilationRecord]:
                     DiagnosticKind.APPROXIMATE_RULE, f"{rule.name} approximates the trace of "
                     f"{name}", parameter=name, why=rule.approximation,
                 )  # fmt: skip
+    elif isinstance(rule, LinearTraceRule) and case.lossy_relations:
+        pieces = Pieces(s, "probe")
+        for relation in case.lossy_relations:
+            name = s.weights[relation.node].params[0]
+            if rule.departs(pieces.view(relation)):
+                yield record(
+                    DiagnosticKind.ALTERED_RULE, f"{rule.name} alters the trace of {name}",
+                    parameter=name,
+                )  # fmt: skip
     kept = next(iter(s.states.values()))[0].type.dtype if s.states else None
-    stored = None if case.follows_all else case.trace_dtype
+    stored = None if case.traceless else case.trace_dtype
     if stored is not None and kept is not None and stored.name != kept.name:
         yield record(
             DiagnosticKind.ROUNDED_TRACES,
@@ -99,6 +110,6 @@ def _remainder(case: Case, found: list[CompilationRecord]) -> Iterator[Compilati
             continue
         if not states.intersection(concerning(case, name)):
             yield record(
-                DiagnosticKind.REMAINDER, f"the gradient of {name} is "
-                f"{case.statuses[name].status}", parameter=name, why=case.statuses[name].reason,
+                DiagnosticKind.BEYOND_SCOPE, f"the influence of {name} goes on beyond the reach "
+                f"of scope {case.structure.scope}", parameter=name, why=case.statuses[name].reason,
             )  # fmt: skip

@@ -11,10 +11,11 @@ from etp_ir.errors import ModelError, nearest
 from etp_ir.source import Source
 
 from ..place import placed
+from .diagnostics import LOSSES
 from .kinds import DiagnosticKind, DiagnosticLevel, kind_of, level_of
 from .paths import Paths
 from .records import CompilationRecord
-from .status import Status
+from .status import EXACT, UNREACHABLE, Status
 from .story import parameter_story, state_story
 from .structure import HiddenGroup, HiddenParamOpRelation, Structure
 
@@ -96,9 +97,12 @@ class ETraceGraph:
         if parameter is not None:
             self._known(parameter, self.paths.params, "parameter")
             states = self._states_of(parameter)
+            status = self.statuses.get(parameter)
+            lossy = status is None or status.status not in (EXACT, UNREACHABLE)
             found = [
                 r for r in found
-                if r.parameter == parameter or (r.parameter is None and r.state in states)
+                if r.parameter == parameter
+                or (r.parameter is None and r.state in states and (lossy or r.kind not in LOSSES))
             ]  # fmt: skip
         if state is not None:
             self._known(state, self.states, "state")

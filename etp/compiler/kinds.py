@@ -78,13 +78,13 @@ class DiagnosticKind(Enum):
         "a weight reaches the states only through another weight product, so it has no trace and "
         "gets the gradient of each step only",
         "make one product of the two, etp.matmul(x, w @ u), where nothing lies between them, or "
-        'follow all paths with rule="rtrl" or scope="full"',
+        'compile with tail="exact"',
     )  # fmt: skip
     PARTLY_THROUGH_WEIGHT = (
         "ETP105", "info",
         "a weight reaches a state directly and through another weight product; the second path has "
         "no trace",
-        'follow all paths with rule="rtrl" or scope="full"',
+        'compile with tail="exact"',
     )  # fmt: skip
     UNTRAINED_WEIGHT = (
         "ETP106", "info",
@@ -116,15 +116,13 @@ class DiagnosticKind(Enum):
         "ETP201", "warning",
         "the result of a weight product reaches a state only through an operation that mixes "
         "positions, so it has no trace and gets the gradient of each step only",
-        "move the mixing operation before the product, or follow all paths with "
-        'rule="rtrl" or scope="full"',
+        'move the mixing operation before the product, or compile with tail="exact"',
     )  # fmt: skip
     PARTLY_MIXING_TAIL = (
         "ETP202", "warning",
         "part of what a weight product does to a state goes through an operation that mixes "
         "positions, and that part has no trace",
-        "move the mixing operation before the product, or follow all paths with "
-        'rule="rtrl" or scope="full"',
+        'move the mixing operation before the product, or compile with tail="exact"',
     )  # fmt: skip
     STOPPED_GRADIENT = (
         "ETP203", "info",
@@ -181,35 +179,34 @@ class DiagnosticKind(Enum):
         "ETP401", "info",
         "states act on later states through a weight product, which mixes positions; traces do "
         "not follow it",
-        'follow all paths with rule="rtrl" or scope="full"',
+        'compile with scope="full", at the price that the report gives',
     )  # fmt: skip
     MIXING_TRANSITION = (
         "ETP402", "info",
         "states act on later states through a plain operation that mixes positions; traces do "
         "not follow it",
-        'follow all paths with rule="rtrl" or scope="full"',
+        'compile with scope="full", at the price that the report gives',
     )  # fmt: skip
     MOVED_POSITIONS = (
         "ETP403", "info",
         "positions of a state act on other positions of a later state; traces do not follow them",
-        'follow all paths with rule="rtrl" or scope="full"',
+        'compile with scope="full", at the price that the report gives',
     )  # fmt: skip
     CROSS_GROUP = (
         "ETP404", "info",
         "one hidden group acts on later states of another; traces do not follow it",
-        'follow all paths with rule="rtrl" or scope="full"',
+        'compile with scope="layered", at the price that the report gives',
     )  # fmt: skip
     NO_TRANSITION = (
         "ETP405", "warning",
         "nothing of a state's transition is position-wise, so traces hold the present step only: "
         "the rule looks no further back than its window",
-        'give the state a leak, follow all paths with rule="rtrl" or scope="full", or train it '
-        "with bptt",
+        'give the state a leak, or compile with scope="coupled" or scope="full"',
     )  # fmt: skip
-    REMAINDER = (
+    BEYOND_SCOPE = (
         "ETP406", "info",
-        "some path through time is not followed, for the reason that the status gives",
-        'follow all paths with rule="rtrl" or scope="full"',
+        "the influence of a weight goes on beyond what the scope keeps; there it is dropped",
+        'raise N in scope="sparse_n(N)", or compile with scope="full"',
     )  # fmt: skip
 
     # -- 5xx: control flow --------------------------------------------------------------------
@@ -217,8 +214,7 @@ class DiagnosticKind(Enum):
         "ETP501", "warning",
         "a path to a state goes through control flow that is not looked into, so it counts as "
         "mixing positions and has no trace",
-        "write it without control flow, or follow all paths with "
-        'rule="rtrl" or scope="full"',
+        'write it without control flow, or compile with scope="full" and tail="exact"',
     )  # fmt: skip
     PRODUCT_IN_REGION = (
         "ETP502", "error",
@@ -239,26 +235,27 @@ class DiagnosticKind(Enum):
         "the rule approximates traces by design",
         'choose rule="d_rtrl" for traces without that approximation',
     )  # fmt: skip
-    WINDOW_ZERO = (
+    ALTERED_RULE = (
         "ETP602", "info",
-        "with window 0, a path from a state to the loss of the same step that the transition "
+        "the rule replaces the transition or the source of its traces by something else",
+        'choose rule="d_rtrl" for the traces of the influence itself',
+    )  # fmt: skip
+    WINDOW_ZERO = (
+        "ETP603", "info",
+        "with window 0, a path from a state to the loss of the next step that the transition "
         "leaves out is not followed",
         "compile with window=1, which follows it at the same cost",
     )  # fmt: skip
     TRUNCATED = (
-        "ETP603", "warning",
+        "ETP604", "warning",
         "weights change before the sequence ends, so back-propagation forgets what lies before "
         "the last update",
         'train with update="sequence", or choose an online rule',
     )  # fmt: skip
     ROUNDED_TRACES = (
-        "ETP604", "info",
+        "ETP605", "info",
         "traces are kept in a narrower element type than the model's",
         "compile without trace_dtype",
-    )  # fmt: skip
-    SCHEDULE_REFUSED = (
-        "ETP605", "error",
-        "a rule does not admit the schedule", 'compile with schedule="auto"',
     )  # fmt: skip
     CANNOT_STREAM = (
         "ETP606", "error",

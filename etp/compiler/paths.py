@@ -56,17 +56,7 @@ class Paths:
     @cached_property
     def live(self) -> set[str]:
         """States through which something reaches the loss of a later step."""
-        found = {n for n in self.structure.states if self.leads(self.old(n), self.loss)}
-        stack = sorted(found)
-        while stack:
-            end = self.new(stack.pop())
-            more = {
-                n for n in self.structure.states
-                if n not in found and self.leads(self.old(n), end)
-            }  # fmt: skip
-            found |= more
-            stack += sorted(more)
-        return found
+        return set(self.structure.influence.live)
 
     def reached(self, value: Operand) -> list[str]:
         """Return the live states that a value reaches within the step."""
@@ -109,9 +99,9 @@ class Paths:
         return [n for n, w in self.structure.weights.items() if parameter in w.params]
 
     def states_of(self, parameter: str) -> list[str]:
-        """Return the states of the hidden groups that products of a parameter have traces in."""
+        """Return the states on which the influence of a parameter is kept in traces."""
         nodes = self.products_of(parameter)
-        found = (s for r in self.structure.relations if r.node in nodes for s in r.group.states)
+        found = (s for r in self.structure.relations if r.node in nodes for s in r.places)
         return list(dict.fromkeys(found))
 
     def title(self, node: Node) -> str:
@@ -147,7 +137,7 @@ class Paths:
         graph = self.everything if every else self.structure.dependence.graph
         closed = {(x, y) for cut in cuts for y in cut.node.outputs
                   if isinstance(x := cut.node.inputs[cut.operand], Value)}  # fmt: skip
-        view = nx.restricted_view(graph, set(avoid) - {start, end}, closed & set(graph.edges))
+        view = nx.restricted_view(graph, set(avoid) - {start, end}, closed)
         try:
             values = nx.shortest_path(view, start, end)
         except nx.NetworkXNoPath:

@@ -71,7 +71,7 @@ def add_hidden_perturbation(structure: Structure, group: HiddenGroup) -> HiddenP
     fixed = {p.value for p in program.inputs}
     for state in group.states:
         new = structure.states[state][1]
-        if isinstance(new, Value) and new not in fixed:
+        if isinstance(new, Value) and new not in fixed and new not in moved:
             inputs[state] = f"perturbation.{state}"
             small = Tracer(builder, builder.input(inputs[state], new.type, "signal"))
             moved[new] = ops.add(Tracer(builder, new), small).value

@@ -10,9 +10,9 @@ from etp_ir.core import Node, Value
 
 from ..initial import is_flag
 from .case import Case, cause
+from .coverage import BLOCK
 from .kinds import DiagnosticKind as Kind
 from .paths import first_source
-from .positions import Cut
 from .records import CompilationRecord, record
 from .structure import HiddenGroup
 
@@ -22,16 +22,15 @@ def state_records(case: Case) -> Iterator[CompilationRecord]:
     yield from _carried(case)
     yield from _stopped(case)
     yield from _loops(case)
-    if case.follows_all:
+    if case.traceless:
         return
     for group in case.structure.groups:
         yield from _group(case, group)
-        if not case.lossy_group(group):
-            continue
-        yield from _transition(case, group)
-        yield from _onward(case, group)
-        if case.window == 0:
-            yield from _window(case, group)
+        yield from _degenerate(case, group)
+    for (a, b), how in case.lost.items():
+        yield from _within(case, a, b, how) if _joined(case, a, b) else _across(case, a, b)
+    yield from _window(case)
+    yield from _beyond(case)
 
 
 def _carried(case: Case) -> Iterator[CompilationRecord]:
@@ -132,99 +131,96 @@ def _group(case: Case, group: HiddenGroup) -> Iterator[CompilationRecord]:
         )  # fmt: skip
 
 
-def _transition(case: Case, group: HiddenGroup) -> Iterator[CompilationRecord]:
-    """Yield what of a group's transition is not followed."""
-    paths, reaches = case.paths, case.structure.reaches
-    kept = acts = False
-    found: list[CompilationRecord] = []
-    for b in group.states:
-        for a in group.states:
-            old = paths.old(a)
-            if b not in paths.live or not paths.leads(old, paths.new(b)):
-                continue
-            acts = True
-            if old in reaches[b].targets:
-                if case.structure.influence.stays(b, a):
-                    kept = True
-                else:
-                    way = paths.chain(old, paths.new(b), cuts=reaches[b].cuts)
-                    found.append(record(
-                        Kind.MOVED_POSITIONS, f"positions of {a} act on others of the next {b}",
-                        state=b, source=first_source(way or ()),
-                    ))  # fmt: skip
-            found += _pair(case, a, b, list(paths.cuts_after(old, b)))
-    if acts and not kept:
-        way = paths.chain(paths.old(group.states[0]), paths.new(group.states[0]))
-        yield record(
-            Kind.NO_TRANSITION,
-            f"nothing of the transition of {' and '.join(group.states)} is position-wise",
-            state=group.states[0], source=next((r.source for r in found if r.source), None)
-            or first_source(way or ()),
-        )  # fmt: skip
-    yield from found
+def _joined(case: Case, a: str, b: str) -> bool:
+    return case.paths.group_of[a] is case.paths.group_of[b]
 
 
-def _pair(case: Case, a: str, b: str, cuts: list[Cut]) -> Iterator[CompilationRecord]:
-    """Yield one record for each kind of operation that cuts the way from one state to another."""
+def _degenerate(case: Case, group: HiddenGroup) -> Iterator[CompilationRecord]:
+    """Yield that nothing is left of a group's transition in the traces of its weights."""
+    paths = case.paths
+    related = [r for r in case.lossy_relations if r.group is group]
+    acts = [(a, b) for (a, b) in case.lost if a in group.states and b in group.states]
+    if not acts or any(edge[0] in group.states for r in related for edge in r.edges):
+        return
+    old, new = (paths.old(acts[0][0]), paths.new(acts[0][1]))
+    cuts = list(paths.cuts_after(old, acts[0][1]))
+    way = [case.culprit(old, c) for c in cuts] or paths.chain(old, new) or ()
+    yield record(
+        Kind.NO_TRANSITION,
+        f"nothing of the transition of {' and '.join(group.states)} is position-wise",
+        state=group.states[0], source=first_source(way),
+    )  # fmt: skip
+
+
+def _within(case: Case, a: str, b: str, how: str | None) -> Iterator[CompilationRecord]:
+    """Yield what is not followed from one state of a group to another, or to itself."""
+    paths = case.paths
+    old = paths.old(a)
     ends: dict[Kind, list[Node]] = {}
-    for cut in cuts:
-        end = case.culprit(case.paths.old(a), cut)
-        ends.setdefault(
-            cause(end, Kind.RECURRENT_PRODUCT, Kind.MIXING_TRANSITION), []
-        ).append(end)  # fmt: skip
+    for cut in paths.cuts_after(old, b):
+        end = case.culprit(old, cut)
+        kind = cause(end, Kind.RECURRENT_PRODUCT, Kind.MIXING_TRANSITION)
+        ends.setdefault(kind, []).append(end)
+    own = "traces follow what each position does to itself, and not what others do to it"
     for kind, nodes in ends.items():
-        titles = list(dict.fromkeys(case.paths.title(n) for n in nodes))
+        titles = list(dict.fromkeys(paths.title(n) for n in nodes))
         more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
         yield record(
-            kind, f"{a} acts on the next {b} through {titles[0]}{more}",
-            state=b, source=first_source(nodes),
+            kind, f"{a} acts on the next {b} through {titles[0]}{more}", state=b,
+            source=first_source(nodes), why=own if how == BLOCK else "",
         )  # fmt: skip
-
-
-def _onward(case: Case, group: HiddenGroup) -> Iterator[CompilationRecord]:
-    """Yield the groups whose later states a group acts on without another group between."""
-    paths = case.paths
-    others = {s: g for g in case.structure.groups if g is not group for s in g.states}
-    ends = {v: s for s in others if isinstance(v := paths.new(s), Value)}
-    seen: set[Value] = {paths.old(s) for s in group.states}
-    stack = list(seen)
-    graph = case.structure.dependence.graph
-    hit: dict[HiddenGroup, str] = {}
-    while stack:
-        value = stack.pop()
-        if value in ends and ends[value] in paths.live:
-            hit.setdefault(others[ends[value]], ends[value])
-            continue
-        for after in graph.successors(value):
-            if after not in seen:
-                seen.add(after)
-                stack.append(after)
-    for other in sorted(hit, key=case.structure.groups.index):
-        state = next(s for s in other.states if paths.new(s) in seen)
-        start = next(s for s in group.states if paths.leads(paths.old(s), paths.new(state)))
-        cut = next(
-            (c for c in case.structure.reaches[state].cuts if c.node.inputs[c.operand] in seen),
-            None,
-        )
-        end = case.culprit(paths.old(start), cut) if cut else None
-        through = f" through {paths.title(end)}" if end else ""
+    if not ends:
+        way = paths.chain(old, paths.new(b)) or ()
         yield record(
-            Kind.CROSS_GROUP, f"{start} acts on later values of {state}{through}",
-            state=start, source=end.source if end else None,
+            Kind.MOVED_POSITIONS, f"positions of {a} act on others of the next {b}", state=b,
+            source=first_source(way),
         )  # fmt: skip
 
 
-def _window(case: Case, group: HiddenGroup) -> Iterator[CompilationRecord]:
-    """Yield the first exact hop that window 0 leaves out."""
+def _across(case: Case, a: str, b: str) -> Iterator[CompilationRecord]:
+    """Yield that a state acts on one of another group, unless a third group lies between."""
     paths = case.paths
-    for cut in case.structure.cuts(group).values():
-        operand = cut.node.inputs[cut.operand]
-        for state in group.states:
-            old = paths.old(state)
-            if paths.leads(old, operand) and paths.leads(cut.node.outputs[0], paths.loss):
-                end = case.culprit(old, cut)
+    between = {
+        v for s, group in paths.group_of.items()
+        if group not in (paths.group_of[a], paths.group_of[b])
+        and isinstance(v := paths.new(s), Value)
+    }  # fmt: skip
+    if paths.chain(paths.old(a), paths.new(b), avoid=between) is None:
+        return
+    cut = next(paths.cuts_after(paths.old(a), b), None)
+    end = case.culprit(paths.old(a), cut) if cut else None
+    through = f" through {paths.title(end)}" if end else ""
+    yield record(
+        Kind.CROSS_GROUP, f"{a} acts on later values of {b}{through}",
+        state=a, source=end.source if end else None,
+    )  # fmt: skip
+
+
+def _window(case: Case) -> Iterator[CompilationRecord]:
+    """Yield the exact hops that window 0 leaves out."""
+    if case.window > 0:
+        return
+    paths = case.paths
+    told: set[str] = set()
+    for a, b in case.lost:
+        cut = next(paths.cuts_after(paths.old(a), b), None)
+        if a in told or cut is None or not paths.leads(paths.new(b), paths.loss):
+            continue
+        told.add(a)
+        end = case.culprit(paths.old(a), cut)
+        yield record(
+            Kind.WINDOW_ZERO, f"the path from {a} to the loss through {paths.title(end)} is not "
+            "followed", state=a, source=end.source,
+        )  # fmt: skip
+
+
+def _beyond(case: Case) -> Iterator[CompilationRecord]:
+    """Yield parameters whose influence goes on beyond the positions that a scope keeps."""
+    for relation in (r for r in case.lossy_relations if not r.coverage.complete):
+        for name in case.structure.weights[relation.node].params:
+            if case.lossy(name):
                 yield record(
-                    Kind.WINDOW_ZERO, f"the path from {state} to the loss through "
-                    f"{paths.title(end)} is not followed", state=state, source=end.source,
+                    Kind.BEYOND_SCOPE, f"the influence of {name} goes on beyond the reach of scope "
+                    f"{case.structure.scope}", parameter=name, state=relation.states[0],
+                    source=relation.node.source,
                 )  # fmt: skip
-                return

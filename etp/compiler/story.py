@@ -8,6 +8,7 @@ from itertools import groupby
 from etp_ir.core import Literal, Node
 from etp_ir.source import Source
 
+from .coverage import BLOCK, DENSE, WISE
 from .kinds import DiagnosticKind, DiagnosticLevel
 from .paths import Paths, brief, quoted
 from .records import CompilationRecord, by_kind
@@ -15,6 +16,8 @@ from .status import Status
 from .structure import HiddenParamOpRelation
 
 MOST = 4
+# Lines of a section; what is longer ends in "... and N more".
+ENTRIES, TIMES, RECORDS = 7, 5, 4
 
 
 def parameter_story(
@@ -27,10 +30,11 @@ def parameter_story(
     if status:
         lines.append(f"  because {status.reason}")
     lines.append(f"  {value.type}, {_weights(value.type.size)}{_made(place)}")
-    lines += _section("enters", _entries(paths, name))
-    states = paths.states_of(name)
-    lines += _section("in time", _in_time(paths, states))
-    lines += _section("records", _records(records))
+    lines += _section("enters", _entries(paths, name), ENTRIES)
+    nodes = paths.products_of(name)
+    mine = [r for r in paths.structure.relations if r.node in nodes]
+    lines += _section("in time", _in_time(paths, mine, paths.states_of(name)), TIMES)
+    lines += _told(records)
     return "\n".join(lines)
 
 
@@ -42,19 +46,21 @@ def state_story(
     if name not in paths.structure.states:
         lines = [f"{name}: a state that is carried and not differentiated"]
         lines.append(f"  {port.type}{_made(place)}")
-        return "\n".join([*lines, *_section("records", _records(records))])
+        return "\n".join([*lines, *_told(records)])
     others = [s for s in paths.group_of[name].states if s != name]
     joined = f"in one hidden group with {', '.join(others)}" if others else "a group of its own"
     lines = [f"{name}: {joined}", f"  {port.type}{_made(place)}"]
-    lines += _section("reached by", _reached_by(paths, name))
-    lines += _section("read by", _readers(paths, name))
-    lines += _section("in time", _in_time(paths, [name]))
-    lines += _section("records", _records(records))
+    lines += _section("reached by", _reached_by(paths, name), ENTRIES)
+    lines += _section("read by", _readers(paths, name), TIMES)
+    lines += _section("in time", _in_time(paths, paths.structure.relations, [name]), TIMES)
+    lines += _told(records)
     return "\n".join(lines)
 
 
-def _section(title: str, found: Iterable[str]) -> list[str]:
+def _section(title: str, found: Iterable[str], most: int) -> list[str]:
     lines = list(found)
+    if len(lines) > most:
+        lines[most - 1 :] = [f"... and {len(lines) - most + 1} more lines"]
     return [title, *(f"  {line}" for line in lines)] if lines else []
 
 
@@ -70,7 +76,7 @@ def _made(place: Source | None) -> str:
 def _entries(paths: Paths, name: str) -> Iterator[str]:
     """Yield each product of a parameter with the states that it reaches."""
     products = paths.products_of(name)
-    for node in products[:MOST]:
+    for node in products:
         weight = paths.structure.weights[node]
         part = _inside(paths, name, node) if weight.name != name else ""
         place = f" at {node.source}" if node.source else ""
@@ -79,8 +85,6 @@ def _entries(paths: Paths, name: str) -> Iterator[str]:
             if relation.node is node:
                 yield from (f"  {line}" for line in _arrivals(paths, relation))
         yield from (f"  {line}" for line in _losses(paths, node))
-    if len(products) > MOST:
-        yield f"... and {len(products) - MOST} more products"
     avoid = {n.output for n in paths.marked}
     ends = [(s, paths.new(s)) for s in paths.reached(paths.params[name])]
     for target, end in [*ends, ("the loss", paths.loss)]:
@@ -119,61 +123,67 @@ def _arrivals(paths: Paths, relation: HiddenParamOpRelation) -> Iterator[str]:
 def _losses(paths: Paths, node: Node) -> Iterator[str]:
     """Yield the states that a product reaches in a way that no trace follows."""
     reached = paths.reached(node.output)
+    related = [r for r in paths.structure.relations if r.node is node]
     told = 0
     for state in reached:
         cut = next(paths.cuts_after(node.output, state), None)
-        if cut is None:
+        if cut is None or any(r.places[state].wide for r in related if state in r.places):
             continue
         if told == 2:
             yield "..."
             return
         told += 1
-        at = f" ({brief(cut.node.source)})" if cut.node.source else ""
-        yield f"reaches {state} also through {paths.title(cut.node)}{at}, which mixes positions"
+        also = "also " if related else "only "
+        yield f"reaches {state} {also}through {_place(paths, cut.node)}: not followed"
     if not reached and paths.leads(node.output, paths.loss):
         yield "reaches the loss within the step, and no state"
 
 
+def _place(paths: Paths, node: Node) -> str:
+    return paths.title(node) + (f" ({brief(node.source)})" if node.source else "")
+
+
 # -- what happens in time -------------------------------------------------------------------
-def _in_time(paths: Paths, states: Sequence[str]) -> Iterator[str]:
-    """Yield what passes from states to states of the next step: kept, or cut and where."""
-    lines = []
+def _in_time(
+    paths: Paths, relations: Sequence[HiddenParamOpRelation], states: Sequence[str]
+) -> Iterator[str]:
+    """Yield how states act on those of the next step, and what of it traces follow."""
+    influence = paths.structure.influence
     for a in states:
-        old = paths.old(a)
-        for b in paths.structure.states:
-            if b not in paths.live or not paths.leads(old, paths.new(b)):
+        for b in influence.live:
+            if not influence.onward(b, a):
                 continue
-            reach = paths.structure.reaches[b]
-            joined = b in paths.group_of[a].states and old in reach.targets
-            parts = []
-            if joined and paths.structure.influence.stays(b, a):
-                way = paths.chain(old, paths.new(b), cuts=reach.cuts)
-                parts.append(f"kept: {_steps(way, place=False)}" if way else "kept as it is")
-            cuts = {c.node: None for c in paths.cuts_after(old, b)}
-            if cuts:
-                at = ", ".join(dict.fromkeys(
-                    f"{paths.title(n)} ({brief(n.source)})" for n in list(cuts)[:MOST]
-                ))  # fmt: skip
-                parts.append(f"mixes positions: {at}")
-            elif not parts:
-                parts.append("joins no hidden group")
-            lines.append(f"{a} -> {b}  {'; '.join(parts)}")
-        if paths.leads(old, paths.loss):
-            lines.append(f"{a} -> the loss")
-    yield from lines[: 2 * MOST]
-    if len(lines) > 2 * MOST:
-        yield f"... and {len(lines) - 2 * MOST} more"
+            modes = {r.edges.get((b, a)) for r in relations}
+            yield f"{a} -> {b}  {_transition(paths, a, b, modes)}"
+        if paths.leads(paths.old(a), paths.loss):
+            yield f"{a} -> the loss"
+
+
+def _transition(paths: Paths, a: str, b: str, modes: set[str | None]) -> str:
+    """Return which operations of a transition are followed, and which are not."""
+    old, reach = paths.old(a), paths.structure.reaches[b]
+    if DENSE in modes:
+        return "followed on all paths"
+    parts = []
+    if BLOCK in modes:
+        parts.append("followed: each position by itself")
+    elif WISE in modes:
+        way = paths.chain(old, paths.new(b), cuts=reach.cuts)
+        parts.append(f"followed: {_steps(way, place=False)}" if way else "followed: it is kept")
+    ends = dict.fromkeys(_place(paths, c.node) for c in paths.cuts_after(old, b))
+    if ends:
+        more = ", ..." if len(ends) > MOST else ""
+        parts.append(f"not followed: {', '.join(list(ends)[:MOST])}{more}")
+    return "; ".join(parts) or "not followed"
 
 
 # -- states ---------------------------------------------------------------------------------
 def _reached_by(paths: Paths, state: str) -> Iterator[str]:
     relations = [r for r in paths.structure.relations if state in r.places]
     found = [r for r in relations if r.y in paths.structure.reaches[state].targets]
-    for r in found[: 2 * MOST]:
+    for r in found:
         place = f" at {r.node.source}" if r.node.source else ""
         yield f"{r.name} through {quoted(r.node)}{place}"
-    if len(found) > 2 * MOST:
-        yield f"... and {len(found) - 2 * MOST} more"
     end = paths.new(state)
     if isinstance(end, Literal) or end is paths.old(state):
         yield "nothing: it keeps its value"
@@ -206,15 +216,15 @@ def _steps(way: Sequence[Node] | None, *, place: bool = True) -> str:
     return f"{', '.join(names)}{at}"
 
 
-def _records(records: Sequence[CompilationRecord]) -> Iterator[str]:
-    """Yield one line for each kind of record, and the mends of what is lost."""
+def _told(records: Sequence[CompilationRecord]) -> list[str]:
+    """Return one line for each kind of record, and the mends of what is lost."""
+    lines: list[str] = []
     mends: dict[str, None] = {}
     for kind, found in by_kind(records).items():
         if kind is DiagnosticKind.TRACED:
             continue
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        yield f"{kind.code} {kind.level.value}: {found[0].message}{more}"
+        lines.append(f"{kind.code} {kind.level.value}: {found[0].message}{more}")
         if kind.level is not DiagnosticLevel.INFO or kind.code[3] in "46":
             mends[found[0].how] = None
-    for mend in list(mends)[:3]:
-        yield f"to mend: {mend}"
+    return _section("records", lines, RECORDS) + [f"  to mend: {m}" for m in list(mends)[:2]]

@@ -17,12 +17,12 @@ def weight_records(case: Case) -> Iterator[CompilationRecord]:
     """Yield what there is to say about each product and each parameter."""
     yield from _products(case)
     for name, value in case.paths.params.items():
-        if not case.follows_all:
+        if not case.traceless:
             yield from _shared(case, name)
         status = case.statuses.get(name)
         if status is not None and status.status == UNREACHABLE:
             yield _unreachable(case, name, value)
-        elif case.lossy(name) and not case.follows_all:
+        elif case.lossy(name) and not case.traceless:
             yield from _varying(case, name, value)
             yield from _plain(case, name, value)
             for node in case.paths.products_of(name):
@@ -32,7 +32,7 @@ def weight_records(case: Case) -> Iterator[CompilationRecord]:
 def _products(case: Case) -> Iterator[CompilationRecord]:
     """Yield products that have traces, and those whose weight is no weight."""
     s, paths = case.structure, case.paths
-    for relation in () if case.follows_all else s.relations:
+    for relation in () if case.traceless else s.relations:
         weight = s.weights[relation.node]
         for name in weight.params:
             yield record(
@@ -146,25 +146,25 @@ def _moving(case: Case, weight: Value) -> str:
 
 
 def _plain(case: Case, name: str, value: Value) -> Iterator[CompilationRecord]:
-    """Yield the first use outside of weight products that acts on a state."""
+    """Yield the first use outside of the parameter's own products that acts on a state."""
     paths = case.paths
-    avoid = {n.output for n in paths.marked}
+    avoid = {n.output for n in paths.marked if paths.leads(value, paths.weight_of(n))}
     for state in paths.reached(value):
         way = paths.chain(value, paths.new(state), avoid=avoid)
-        if way is None or any(n.output in avoid for n in way if len(n.outputs) == 1):
+        if not way or avoid.intersection(way[-1].outputs):
             continue
-        node = next((n for n in way if n.outputs[0] in paths.varying), way[-1]) if way else None
+        node = next((n for n in way if paths.varying.intersection(n.outputs)), way[-1])
         products = [n for n in paths.products_of(name) if paths.reached(n.output)]
         kind = Kind.MIXED_USE if products else Kind.PLAIN_USE
-        through = f" through {paths.title(node)}" if node else ""
-        too = " too" if products else ""
-        message = f"{name} acts on {state}{through}, which is no weight product{too}"
-        if node is not None and node.regions:
+        message = f"{name} acts on {state} through {paths.title(node)}, which is no weight product"
+        if node.primitive.is_etp:
+            message = f"{name} acts on {state} as the input of {paths.title(node)}"
+        if node.regions:
             kind = Kind.OPAQUE_REGION
             message = f"{name} acts on {state} inside {paths.title(node)}"
         yield record(
-            kind, message, parameter=name, state=state,
-            source=node.source if node else case.places.get(name),
+            kind, f"{message}{' too' if products else ''}", parameter=name, state=state,
+            source=node.source or case.places.get(name),
         )  # fmt: skip
         return
 
@@ -174,32 +174,21 @@ def _tail(case: Case, name: str, node: Node) -> Iterator[CompilationRecord]:
     """Yield what is lost between a product and the states that it reaches."""
     paths, y = case.paths, node.output
     reached = paths.reached(y)
-    groups = [r.group for r in case.structure.relations if r.node is node]
-    if reached and not groups:
-        state = reached[0]
-        cut = next(paths.cuts_after(y, state), None)
-        if cut is None:
-            yield record(
-                Kind.MIXING_TAIL, f"elements of the product of {name} reach several positions of "
-                f"{state}", parameter=name, state=state, source=node.source,
-            )  # fmt: skip
-            return
-        end = case.culprit(y, cut)
-        yield record(
-            cause(end, Kind.THROUGH_WEIGHT, Kind.MIXING_TAIL),
-            f"the product of {name} reaches {state} only through {paths.title(end)}",
-            parameter=name, state=state, source=end.source or node.source,
-        )  # fmt: skip
+    related = [r for r in case.structure.relations if r.node is node]
+    if reached and not related:
+        yield _untraced(case, name, node, reached[0])
         return
-    with_trace = {s for g in groups for s in g.states}
-    closed = {v for s in with_trace if isinstance(v := paths.new(s), Value)}
+    closed = {v for r in related for s in r.places if isinstance(v := paths.new(s), Value)}
     told: set[Kind] = set()
     for state in reached:
-        inside = state in with_trace
-        if not inside and paths.chain(y, paths.new(state), avoid=closed) is None:
+        places = [r.places[state] for r in related if state in r.places]
+        if any(p.wide for p in places) or (places and case.structure.influence.wise(y, state)):
+            continue
+        if not places and paths.chain(y, paths.new(state), avoid=closed) is None:
             continue  # by way of the states that have traces: that is a matter of their group
         cut = next(paths.cuts_after(y, state), None)
         if cut is None:
+            yield _several(Kind.PARTLY_MIXING_TAIL, name, node, state)
             continue
         end = case.culprit(y, cut)
         kind = cause(end, Kind.PARTLY_THROUGH_WEIGHT, Kind.PARTLY_MIXING_TAIL)
@@ -210,3 +199,24 @@ def _tail(case: Case, name: str, node: Node) -> Iterator[CompilationRecord]:
             kind, f"the product of {name} reaches {state} also through {paths.title(end)}",
             parameter=name, state=state, source=end.source or node.source,
         )  # fmt: skip
+
+
+def _untraced(case: Case, name: str, node: Node, state: str) -> CompilationRecord:
+    """Return why a product that reaches a state has no trace."""
+    paths, y = case.paths, node.output
+    cut = next(paths.cuts_after(y, state), None)
+    if cut is None:
+        return _several(Kind.MIXING_TAIL, name, node, state)
+    end = case.culprit(y, cut)
+    return record(
+        cause(end, Kind.THROUGH_WEIGHT, Kind.MIXING_TAIL),
+        f"the product of {name} reaches {state} only through {paths.title(end)}",
+        parameter=name, state=state, source=end.source or node.source,
+    )  # fmt: skip
+
+
+def _several(kind: Kind, name: str, node: Node, state: str) -> CompilationRecord:
+    return record(
+        kind, f"elements of the product of {name} reach several positions of {state}",
+        parameter=name, state=state, source=node.source,
+    )  # fmt: skip

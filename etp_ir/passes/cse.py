@@ -13,9 +13,6 @@ def cse(program: Program) -> Program:
         p.value: builder.input(p.name, p.type, p.role) for p in program.inputs
     }
     for node in program.nodes:
-        attrs = {k: cse(v) if isinstance(v, Program) else v for k, v in node.attrs.items()}
-        inputs = [env.get(x, x) for x in node.inputs]
-        with builder.at(node.source):
-            outputs = builder.emit(node.primitive, inputs, attrs, node.outputs[0].hint)
+        outputs = builder.copy(node.with_regions(cse), [env.get(x, x) for x in node.inputs])
         env.update(zip(node.outputs, outputs, strict=True))
     return builder.finish([(env.get(o.value, o.value), o.role) for o in program.outputs])

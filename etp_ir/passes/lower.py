@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from ..builder import Builder
 from ..core import Operand, Program
@@ -25,15 +24,13 @@ def lower(program: Program, *, keep: Collection[str] = ()) -> Program:
     for node in program.nodes:
         outputs: tuple[Operand, ...]
         inputs = [env.get(x, x) for x in node.inputs]
-        attrs: dict[str, Any] = {
-            k: lower(v, keep=keep) if isinstance(v, Program) else v for k, v in node.attrs.items()
-        }
-        with builder.at(node.source):
-            if node.primitive.lower is None or node.primitive.name in keep:
-                outputs = builder.emit(node.primitive, inputs, attrs, node.outputs[0].hint)
-            else:
-                results = node.primitive.lower(*(wrap(builder, x) for x in inputs), **attrs)
-                results = results if isinstance(results, tuple) else (results,)
-                outputs = tuple(operand(builder, r) for r in results)
+        node = node.with_regions(lambda region: lower(region, keep=keep))
+        if node.primitive.lower is None or node.primitive.name in keep:
+            outputs = builder.copy(node, inputs)
+        else:
+            builder.source = node.source
+            results = node.primitive.lower(*(wrap(builder, x) for x in inputs), **node.attrs)
+            results = results if isinstance(results, tuple) else (results,)
+            outputs = tuple(operand(builder, r) for r in results)
         env.update(zip(node.outputs, outputs, strict=True))
     return builder.finish([(env.get(o.value, o.value), o.role) for o in program.outputs])

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from ..builder import Builder
-from ..core import Literal, Node, Operand, Program, Value
+from ..core import Attrs, Literal, Node, Operand, Program, Value
 from ..ops import full
 from ..primitive import Primitive, as_tuple
 from ..tracer import Tracer, wrap
@@ -31,6 +32,7 @@ def rule(*keys: str) -> Callable[[Rule], Rule]:
     def decorate(function: Rule) -> Rule:
         for key in keys:
             RULES.setdefault(key, []).append(function)
+        _rules.cache_clear()
         return function
 
     return decorate
@@ -45,23 +47,25 @@ class Rewriter(Builder):
         Number of rules applied so far.
     uses
         How often each value is read, as far as it is known; 0 where it is not.
+    definitions
+        The node that defines each value.
+    constants
+        The number that fills each value that is known to be constant.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__(name, share=True)
         self.fired = 0
         self.uses: Counter[Value] = Counter()
-        self._definitions: dict[Value, Node] = {}
-
-    def definition(self, x: Any) -> Node | None:
-        """Return the node that defines a traced value, or None."""
-        return self._definitions.get(x.value) if isinstance(x, Tracer) else None
+        self.definitions: dict[Value, Node] = {}
+        self.constants: dict[Value, bool | int | float] = {}
 
     def emit(
-        self, primitive: Primitive, inputs: Sequence[Operand], attrs: dict[str, Any], hint: str = ""
-    ) -> tuple[Value, ...]:
+        self, primitive: Primitive, inputs: Sequence[Operand], attrs: Attrs, hint: str = "",
+        types: Sequence[TensorType] | None = None,
+    ) -> tuple[Value, ...]:  # fmt: skip
         """Return the outputs of the node, or of what a rule replaces it by."""
-        match = Match(self, primitive, tuple(inputs), attrs)
+        match = Match(self, primitive, tuple(inputs), attrs, types)
         for candidate in _rules(primitive):
             found = candidate(match)
             if found is None:
@@ -69,9 +73,12 @@ class Rewriter(Builder):
             self.fired += 1
             results = found if isinstance(found, tuple) else (found,)
             return tuple(_named(match.value(x), hint) for x in results)
-        outputs = super().emit(primitive, inputs, attrs, hint)
-        for value in outputs:
-            self._definitions.setdefault(value, self.nodes[-1])
+        appended = len(self.nodes)
+        outputs = super().emit(primitive, inputs, attrs, hint, types)
+        if len(self.nodes) > appended:
+            self.definitions.update(dict.fromkeys(outputs, self.nodes[-1]))
+            if primitive.name == "broadcast" and isinstance(inputs[0], Literal):
+                self.constants[outputs[0]] = inputs[0].value
         return outputs
 
 
@@ -79,18 +86,22 @@ class Match:
     """One node about to be appended, as rules see it."""
 
     def __init__(
-        self, builder: Rewriter, primitive: Primitive, operands: tuple[Operand, ...], attrs: Any
-    ) -> None:
+        self, builder: Rewriter, primitive: Primitive, operands: tuple[Operand, ...], attrs: Attrs,
+        types: Sequence[TensorType] | None = None,
+    ) -> None:  # fmt: skip
         self.builder = builder
         self.primitive = primitive
         self.operands = operands
         self.attrs = attrs
-        self.args: tuple[Any, ...] = tuple(wrap(builder, x) for x in operands)
+        self.args: tuple[Any, ...] = tuple([wrap(builder, x) for x in operands])
+        self._types = types
 
     @property
     def type(self) -> TensorType:
         """Type of the only result."""
-        (type,) = as_tuple(self.primitive.infer(*self.operands, **self.attrs))
+        if self._types is None:
+            self._types = as_tuple(self.primitive.infer(*self.operands, **self.attrs))
+        (type,) = self._types
         return type
 
     def value(self, x: Any) -> Value:
@@ -102,7 +113,7 @@ class Match:
 
     def definition(self, x: Any, *names: str) -> Node | None:
         """Return the node that defines ``x`` if its primitive is one of the names."""
-        node = self.builder.definition(x)
+        node = self.builder.definitions.get(x.value) if isinstance(x, Tracer) else None
         return node if node is not None and node.primitive.name in names else None
 
     def sole(self, x: Any, *names: str) -> Node | None:
@@ -116,13 +127,10 @@ class Match:
 
     def constant(self, x: Any) -> bool | int | float | None:
         """Return the number that all elements of ``x`` are known to be, or None."""
-        if not isinstance(x, Tracer):
-            return x
-        node = self.definition(x, "broadcast")
-        source = node.inputs[0] if node is not None else None
-        return source.value if isinstance(source, Literal) else None
+        return self.builder.constants.get(x.value) if isinstance(x, Tracer) else x
 
 
+@cache
 def _rules(primitive: Primitive) -> list[Rule]:
     general = [] if primitive.is_etp else RULES.get(primitive.positions, [])
     return general + RULES.get(primitive.name, [])
@@ -151,12 +159,8 @@ def sweep(program: Program, region: Callable[[Program], Program] | None) -> tupl
     for port in program.inputs:
         rename(port.value, builder.input(port.name, port.type, port.role))
     for node in program.nodes:
-        attrs = dict(node.attrs)
-        if region is not None:
-            attrs = {k: region(v) if isinstance(v, Program) else v for k, v in attrs.items()}
-        inputs = [env.get(x, x) for x in node.inputs]
-        with builder.at(node.source):
-            outputs = builder.emit(node.primitive, inputs, attrs, node.outputs[0].hint)
+        changed = node if region is None else node.with_regions(region)
+        outputs = builder.copy(changed, [env.get(x, x) for x in node.inputs])
         for old, new in zip(node.outputs, outputs, strict=True):
             rename(old, new)
     ports: list[Any] = [(env.get(o.value, o.value), o.role) for o in program.outputs]
@@ -165,6 +169,6 @@ def sweep(program: Program, region: Callable[[Program], Program] | None) -> tupl
 
 def count_uses(program: Program) -> Counter[Value]:
     """Return how often each value is read by nodes and outputs of the program."""
-    readers = [x for node in program.nodes for x in node.inputs]
-    readers += [out.value for out in program.outputs]
-    return Counter(x for x in readers if isinstance(x, Value))
+    readers = [x for node in program.nodes for x in node.inputs if isinstance(x, Value)]
+    readers += [out.value for out in program.outputs if isinstance(out.value, Value)]
+    return Counter(readers)

@@ -6,7 +6,7 @@ both regions run for all of them, and each result is selected.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from attrs import evolve
@@ -120,7 +120,10 @@ def _linearize(
         names: dict[Operand, Operand] = {
             linear.seeds[region.inputs[j].value]: pair[which].value for j, pair in seeds.items()
         }
-        residues.append(_provide(fork, which, names, inner, linear.nodes, node.inputs[1:]))
+        results.append([(env.get(o.value, o.value), o.role) for o in region.outputs])
+        n = len(outs)
+        held = {x: v for (x, _), v in zip(results[-1][n:], node.outputs[n:], strict=True)}
+        residues.append(_provide(fork, which, names, inner, linear.nodes, node.inputs[1:], held))
         copy_nodes(linear.nodes, fork.builders[which], names)
         row: list[Any] = []
         for out in region.outputs[: len(outs)]:
@@ -128,7 +131,6 @@ def _linearize(
             row.append(None if tangent is None else wrap(fork.builders[which], names[tangent]))
         found.append(row)
         inners.append(inner)
-        results.append([(env.get(o.value, o.value), o.role) for o in region.outputs])
     # Coefficients of a region are zero where the other is taken: whatever they are multiplied
     # with there, in whatever order a batch is summed, gives zero and no NaN.
     count = len(node.outputs)
@@ -147,12 +149,14 @@ def _linearize(
 
 
 def _provide(
-    fork: Fork, which: int, names: dict[Operand, Operand], inner: Builder, linear: Any, given: Any
-) -> dict[Operand, Value]:
+    fork: Fork, which: int, names: dict[Operand, Operand], inner: Builder, linear: Any,
+    given: Any, held: Mapping[Operand, Value],
+) -> dict[Operand, Value]:  # fmt: skip
     """Make what the linear nodes of a region read of its values available to them.
 
-    Operands are read again, what depends on nothing is computed again; the rest is returned,
-    with the values that the `cond` of values is going to give it as.
+    Operands are read again, what depends on nothing is computed again, and what the `cond` of
+    values returns already (``held``) is taken from there. The rest is returned, with the values
+    that the `cond` is going to give it as.
     """
     origin = {p.value: x for p, x in zip(inner.inputs, given, strict=True)}
     moved = dependents(inner.nodes, list(origin))
@@ -164,6 +168,8 @@ def _provide(
     for x in read:
         if x in origin:
             source = wrap(fork.outer, origin[x])
+        elif x in held:
+            source = Tracer(fork.outer, held[x])
         elif x in made and x in moved:
             residue[x] = Value(x.type)
             source = Tracer(fork.outer, residue[x])

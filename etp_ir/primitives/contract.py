@@ -90,7 +90,7 @@ def _infer(x: Operand, y: Operand, *, spec: str) -> TensorType:
         raise TypeRuleError(f"`contract` needs equal element types, got {x.type} and {y.type}")
     parsed = parse_spec(spec)
     sizes = extents(parsed, x.type, y.type)
-    return TensorType(x.type.dtype, tuple(sizes[c] for c in parsed.out))
+    return TensorType(x.type.dtype, tuple([sizes[c] for c in parsed.out]))
 
 
 def _reference(x: Any, y: Any, *, spec: str) -> Any:

@@ -170,10 +170,16 @@ def _provide(
     for x in steady:
         names[x] = loop.add("const", wrap(outer, once[x]), x.type, "k").value
 
+    # An earlier derivative of the same loop may have stacked it already.
+    carries = what.count("carry")
+    held = {x: v for (x, _), v in zip(results[carries:], node.outputs[carries:], strict=True)}
     stacked: dict[Operand, Value] = {}
+    again: dict[Operand, Value] = {}
     for x in (x for x in read if level[x] == 2):
         if x in origin and origin[x][0] == "slot":
             names[x] = loop.add("slot", wrap(outer, origin[x][1]), x.type, "x").value
+        elif x in held:
+            again[x] = held[x]
         else:
             stacked[x] = Value(x.type.with_shape((loop.length, *x.type.shape)))
     extended = inner.finish([*results, *((x, "stack") for x in stacked)])
@@ -181,7 +187,7 @@ def _provide(
         node, outputs=(*node.outputs, *stacked.values()),
         attrs={**node.attrs, "body": dce(extended)},
     )  # fmt: skip
-    for x, rows in stacked.items():
+    for x, rows in {**again, **stacked}.items():
         names[x] = loop.add("slot", Tracer(outer, rows), x.type, "r").value
 
 

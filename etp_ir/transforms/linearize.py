@@ -65,7 +65,7 @@ def linearize(
         else:
             kept.append(node)
     builder.nodes[before:] = kept
-    builder.forget(dependent)
+    builder.forget(linear)
     tangents = {}
     for out in outputs:
         if not isinstance(out, Literal):

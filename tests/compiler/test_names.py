@@ -122,7 +122,7 @@ def test_it_is_the_signal_that_rules_are_given(cell: str) -> None:
     for group in graph.groups:
         pieces = Pieces(graph.structure, "probe")
         seed = ops.full(pieces.builder, (), 1.0, F64)
-        found = pieces.boundary_signals(seed, group)
+        found, _ = pieces.boundary_signals(seed, group.states)
         program = pieces.builder.finish([(s.value, f"signal({n})") for n, s in found.items()])
         wanted = evaluate(lower(program), given)
         view = compiler.add_hidden_perturbation(graph.structure, group)

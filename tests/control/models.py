@@ -205,6 +205,39 @@ class Settling(etp.Module):
         return h
 
 
+class Damped(etp.Module):
+    """Each unit is halved until the largest is small; the number of rounds depends on all."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.w = etp.Param(rng.normal(size=(N_IN, N_REC)))
+        self.h = etp.State((N_REC,))
+
+    def __call__(self, x: Any) -> Any:
+        h = 0.9 * self.h.value + etp.matmul(x, self.w)
+        self.h.value, rounds = etp.while_loop(
+            lambda held: xp.max(xp.abs(held[0])) > 0.6,
+            lambda held: (0.9 * xp.sin(held[0]), held[1] + 1), (h, 0),
+        )  # fmt: skip
+        return self.h.value * (1 + xp.astype(rounds, xp.float64))
+
+
+class FromParts(etp.Module):
+    """The input of a weight product in a long loop comes from outside of it, slice by slice."""
+
+    def __init__(self, rng: np.random.Generator, steps: int = 300) -> None:
+        self.w = etp.Param(rng.normal(size=(N_IN, N_REC)))
+        self.h = etp.State((N_REC,))
+        self.times = np.linspace(0, 3, steps)
+
+    def __call__(self, x: Any) -> Any:
+        def step(h: Any, t: Any) -> Any:
+            drive = etp.matmul(x * xp.cos(t), self.w) + etp.matmul(x, xp.abs(self.w))
+            return h + 0.02 * (drive - h * h * h), None
+
+        self.h.value, _ = etp.scan(step, self.h.value, self.times)
+        return self.h.value
+
+
 CELLS: dict[str, Any] = {
     "substepped": SubStepped,
     "substepped_recurrent": lambda rng: SubStepped(rng, recurrent=True),
@@ -223,6 +256,8 @@ CELLS: dict[str, Any] = {
     "assigning": Assigning,
     "assigning_rolled": lambda rng: Assigning(rng, unroll=0),
     "settling": Settling,
+    "damped": Damped,
+    "from_parts": FromParts,
 }
 
 

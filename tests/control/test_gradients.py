@@ -100,9 +100,7 @@ def test_one_step_equals_bptt(model, rule, window):
     check_close(gradient(model, rule, length=1, window=window), oracle(model, 1), 1e-9)
 
 
-POSITION_WISE = [
-    m for m in CELLS if m not in ("substepped_recurrent", "adaptive_long", "settling", "dangerous")
-]  # fmt: skip
+POSITION_WISE = [m for m in CELLS if m not in ("substepped_recurrent", "settling", "dangerous")]
 
 
 @pytest.mark.parametrize("model", POSITION_WISE)

@@ -23,7 +23,6 @@ def _letters(m: Match, spec: Spec) -> dict[str, int]:
 def constant_operand(m: Match) -> Any:
     """Take a constant operand out as a factor of the other operand, summed and spread."""
     spec = _spec(m)
-    sizes = _letters(m, spec)
     terms = (spec.x, spec.y)
     for side in (0, 1):
         number = m.constant(m.args[side])
@@ -31,6 +30,7 @@ def constant_operand(m: Match) -> Any:
             continue
         if number == 0:
             return 0
+        sizes = _letters(m, spec)
         mine, other = terms[side], terms[1 - side]
         x = m.args[1 - side]
         if not isinstance(x, Tracer):
@@ -49,7 +49,6 @@ def constant_operand(m: Match) -> Any:
 def broadcast_operand(m: Match) -> Any:
     """Drop the letter of a broadcast axis of an operand."""
     spec = _spec(m)
-    sizes = _letters(m, spec)
     for side in (0, 1):
         node = m.definition(m.args[side], "broadcast")
         if node is None:
@@ -65,6 +64,7 @@ def broadcast_operand(m: Match) -> Any:
             z = ops.contract(small, m.args[1], f"{kept},{other}->{out}")
         else:
             z = ops.contract(m.args[0], small, f"{other},{kept}->{out}")
+        sizes = _letters(m, spec)
         repeats = math.prod(sizes[c] for c in term if c not in kept + other + spec.out)
         z = ops.mul(repeats, z)
         return ops.broadcast(z, m.type.shape, [spec.out.index(c) for c in out])
