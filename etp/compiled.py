@@ -140,7 +140,7 @@ class Compiled:
         """Return the bytes that one step of a chunk keeps, an upper bound."""
         rule = self.options.rule
         if isinstance(rule, LinearTraceRule):
-            program = self.forms.adjoint
+            program = self.forms.adjoint.program
         elif isinstance(rule, TraceRule):
             program = self.forms.online
         else:

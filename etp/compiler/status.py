@@ -11,10 +11,9 @@ from attrs import frozen
 from etp_ir.core import Node, Operand, Value
 
 from ..rules.base import LearningRule, LinearTraceRule, TraceRule
-from .coverage import DENSE
+from .losses import told, what_is_lost
 from .pieces import Pieces
-from .positions import Cut
-from .structure import HiddenParamOpRelation, Structure
+from .structure import Structure
 
 FOLLOWED = "every path through time is followed"
 EXACT, APPROXIMATE, DIRECT, UNREACHABLE = "exact", "approximate", "direct-only", "unreachable"
@@ -102,7 +101,7 @@ class _Judge:
         related = [r for r in self.s.relations if r.node is node]
         if not related:
             cut = self.influence.cut(y, reached[0])
-            return Status(DIRECT, f"it reaches {reached[0]} only through {_told(cut)}")
+            return Status(DIRECT, f"it reaches {reached[0]} only through {told(cut)}")
         if self.rule.approximation:
             return Status(APPROXIMATE, self.rule.approximation)
         rule = self.rule
@@ -110,9 +109,7 @@ class _Judge:
             rule.departs(self.pieces.view(r)) for r in related
         ):
             return Status(APPROXIMATE, f"{rule.name} replaces the transition or the source")
-        lost = self._lost_within(y, reached, related)
-        for relation in related:
-            lost = lost or self._lost_onward(relation, reached)
+        lost = what_is_lost(self.s, node)
         if lost is not None:
             return Status(APPROXIMATE, lost)
         if all(p.everywhere or not p.wide for r in related for p in r.places.values()) and any(
@@ -120,52 +117,3 @@ class _Judge:
         ):
             return Status(EXACT, FOLLOWED)
         return Status(EXACT, "every path through time is position-wise")
-
-    def _lost_within(
-        self, y: Value, reached: list[str], related: list[HiddenParamOpRelation]
-    ) -> str | None:
-        """Return what is lost on the way from a product to new states."""
-        for name in reached:
-            places = [r.places[name] for r in related if name in r.places]
-            if any(p.wide for p in places) or (places and self.influence.wise(y, name)):
-                continue
-            cut = self.influence.cut(y, name)
-            if cut is not None:
-                return f"a path to {name} through {_told(cut)} is not followed"
-            return f"its path to {name} is not position-wise"
-        return None
-
-    def _lost_onward(self, relation: HiddenParamOpRelation, reached: list[str]) -> str | None:
-        """Return what is lost of what happens to states after they are reached."""
-        stack = [n for n in reached if n in relation.places]
-        seen = set(stack)
-        while stack:
-            name = stack.pop(0)
-            for other in self.influence.live:
-                if not self.influence.onward(other, name):
-                    continue
-                how = relation.edges.get((other, name))
-                kept = how == DENSE or self.influence.keeps_positions(other, name)
-                if how is None or not kept:
-                    cut = self.influence.cut(self.s.states[name][0], other)
-                    if cut is None:
-                        return f"the path {name} -> {other} joins no hidden group"
-                    return (f"the path {name} -> {other} through {_told(cut)} is not followed in "
-                            "time")  # fmt: skip
-                if other not in seen:
-                    seen.add(other)
-                    stack.append(other)
-        if not relation.coverage.complete:
-            return f"influence beyond the reach of scope {self.s.scope} is dropped"
-        return None
-
-
-def _told(cut: Cut | None) -> str:
-    if cut is None:
-        return "a path that is not position-wise"
-    place = (
-        f" ({cut.node.source.file.rsplit('/', 1)[-1]}:{cut.node.source.line})"
-        if cut.node.source
-        else ""
-    )
-    return f"`{cut.node.primitive.name}`{place}"

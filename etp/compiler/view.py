@@ -51,16 +51,22 @@ class RelationView:
 
 
 def relation_view(rows: Rows, relation: HiddenParamOpRelation) -> RelationView:
-    """Return the relation with its named arrays."""
+    """Return the relation with its named arrays, which are made when they are first needed."""
+
+    def tails() -> dict[str, Named]:
+        found = {s: tail(rows, relation, s) for s in relation.places}
+        return {s: x for s, x in found.items() if x is not None}
+
+    def transition() -> dict[tuple[str, str], Named]:
+        found = {
+            (new, old): edge(rows, relation, new, old, how)
+            for (new, old), how in relation.edges.items()
+        }
+        return {pair: x for pair, x in found.items() if x is not None}
+
+    x = input_of(rows.builder, relation.node)
     axes = axes_of(relation.node)
-    u = {s: x for s in relation.places if (x := tail(rows, relation, s)) is not None}
-    D = {
-        (new, old): x for (new, old), how in relation.edges.items()
-        if (x := edge(rows, relation, new, old, how)) is not None
-    }  # fmt: skip
-    return RelationView(
-        relation.name, relation, input_of(rows.builder, relation.node), Vec(u), Mat(D), axes
-    )
+    return RelationView(relation.name, relation, x, Vec(tails), Mat(transition), axes)
 
 
 def tail(rows: Rows, relation: HiddenParamOpRelation, state: str) -> Named | None:

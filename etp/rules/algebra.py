@@ -8,6 +8,8 @@ per state, None where an entry is zero.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from attrs import frozen
@@ -71,11 +73,19 @@ def _scale(x: Tracer, factor: Any) -> Tracer:
     return ops.mul(float(factor), x)
 
 
-@frozen(eq=False)
+@frozen(eq=False, slots=False)
 class Vec:
-    """One named array per state of a group; absent entries are zero."""
+    """One named array per state of a group; absent entries are zero.
 
-    entries: dict[str, Named]
+    Entries may be given as a function that makes them: it is called when they are first needed.
+    """
+
+    given: dict[str, Named] | Callable[[], dict[str, Named]]
+
+    @cached_property
+    def entries(self) -> dict[str, Named]:
+        """The arrays by state."""
+        return self.given() if callable(self.given) else self.given
 
     def __add__(self, other: Vec) -> Vec:
         total = dict(self.entries)
@@ -98,11 +108,19 @@ class Vec:
         return total
 
 
-@frozen(eq=False)
+@frozen(eq=False, slots=False)
 class Mat:
-    """One named array per pair of states (new, old) of a group; absent entries are zero."""
+    """One named array per pair of states (new, old) of a group; absent entries are zero.
 
-    entries: dict[tuple[str, str], Named]
+    Entries may be given as a function that makes them: it is called when they are first needed.
+    """
+
+    given: dict[tuple[str, str], Named] | Callable[[], dict[tuple[str, str], Named]]
+
+    @cached_property
+    def entries(self) -> dict[tuple[str, str], Named]:
+        """The arrays by pair of states."""
+        return self.given() if callable(self.given) else self.given
 
     def __mul__(self, factor: Named | float | Tracer | None) -> Mat:
         return Mat({pair: e * factor for pair, e in self.entries.items()})

@@ -114,13 +114,16 @@ class LinearTraceRule(TraceRule):
 
     def departs(self, rel: RelationView) -> bool:
         """Whether the recurrence is another than that of the influence itself."""
+        if type(self).gradient is not LinearTraceRule.gradient:
+            return True
         linear = self.trace(rel)
-        same = (
+        if linear.decay is rel.D and linear.u is rel.u and linear.x is rel.x:
+            return False
+        return not (
             _values(linear.decay.entries) == _values(rel.D.entries)
             and _values(linear.u.entries) == _values(rel.u.entries)
             and linear.x is rel.x
         )
-        return not same or type(self).gradient is not LinearTraceRule.gradient
 
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
         return {"e": Slot(rel.axes.trace)}

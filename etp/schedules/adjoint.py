@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import frozen
+
 from etp_ir import ops
 from etp_ir.builder import Builder
 from etp_ir.core import Program, Role
@@ -22,7 +24,9 @@ from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
 from ..compiler.axes import axes_of
+from ..compiler.losses import what_is_lost
 from ..compiler.pieces import Pieces, Signals
+from ..compiler.places import at_places
 from ..compiler.structure import HiddenParamOpRelation
 from ..rules.algebra import Mat, Named, Vec
 from ..rules.base import Linear, LinearTraceRule
@@ -31,64 +35,123 @@ from .memory import Gradients, TraceMemory, zeros
 from .steps import BOUNDARY, Steps, tidy
 from .traces import cast, letters
 
+EXACT = "exact"
 Recurrences = Mapping[HiddenParamOpRelation, Linear]
 
 
-def adjoint_step(steps: Steps) -> tuple[Program, tuple[Lane, ...]]:
-    """Return the step, and the lanes of its backward recurrences.
+@frozen(eq=False)
+class AdjointStep:
+    """The step of a chunk without its traces.
 
-    Inputs ``ahead.*`` hold :math:`a^t`, ``product.*`` hold :math:`P^t`, and ``later.*`` the exact
-    derivatives from later steps of a window; outputs of the same roles hold them one step
-    earlier. Outputs ``trace(...)`` hold the step's share of the traces at the end.
+    Attributes
+    ----------
+    program
+        Inputs ``ahead.*`` hold :math:`a^t`, ``product.*`` hold :math:`P^t`, ``later.*`` the exact
+        derivatives from later steps of a window, and ``exact.*`` those from all later steps;
+        outputs of the same roles hold them one step earlier. Outputs ``trace(...)`` hold the
+        step's share of the traces at the end.
+    lanes
+        Recurrences of :math:`a`, for relations that lose something on the way.
+    exact
+        Relations that lose nothing. What their traces would contribute later is the exact
+        derivative from later steps, which no product with the transition is needed for.
+    leaving
+        Recurrences of :math:`P`, if traces leave the chunk.
+    """
+
+    program: Program
+    lanes: tuple[Lane, ...]
+    exact: tuple[HiddenParamOpRelation, ...]
+    leaving: tuple[Lane, ...]
+
+
+def adjoint_step(steps: Steps, *, leaving: bool) -> AdjointStep:
+    """Return the step of a chunk.
+
+    Parameters
+    ----------
+    leaving
+        Whether traces leave the chunk.
     """
     rule = steps.rule
     assert isinstance(rule, LinearTraceRule)
     p = steps.pieces("chunk")
     seed = steps.seed(p)
-    linear = {r: rule.trace(p.view(r)) for r in steps.structure.relations}
-    lanes = lanes_of(linear)
+    views = {r: p.view(r) for r in steps.structure.relations}
+    linear = {r: rule.trace(view) for r, view in views.items()}
+    exact = tuple(
+        r for r, view in views.items()
+        if not rule.departs(view) and what_is_lost(steps.structure, r.node) is None
+    )  # fmt: skip
+    lanes = lanes_of({r: x for r, x in linear.items() if r not in exact})
     ahead = {lane.key: _adjoints(p.builder, lane) for lane in lanes}
-    windowed = steps.window >= 2
+    windowed = steps.window >= 2 and bool(lanes)
     later = steps.later_inputs(p) if windowed else {}
     signals = p.signals(seed, later=later)
-    arriving = steps.entry_signals(p, seed, signals)
+    credits = _credits(lanes, linear, ahead, signals)
+    extra: list[tuple[Any, Role]] = []
+    flag = None
     if windowed:
         flag = Tracer(p.builder, p.builder.input(BOUNDARY, TensorType(steps.dtype), "weight"))
-    products = {lane.key: _products(p.builder, lane) for lane in lanes}
-    extra: list[tuple[Any, Role]] = []
-    for lane in lanes:
-        decay = linear[lane.members[0]].decay
-        entering = arriving(lane.members[0])
-        entering = entering * flag if windowed else entering
-        extra += _earlier(p, lane, decay, lane.vector(ahead[lane.key]), entering)
-        extra += _earlier_products(p, lane, decay, products[lane.key])
-    grads = Gradients()
-    steps.add_direct(p, _credits(lanes, linear, ahead, signals), signals, grads)
-    if windowed:
         kept = {n: _times(ops.sub(1.0, flag), x) for n, x in signals.states.items()}
         extra += steps.later_outputs(p, Signals(kept, {}, {}))
-    return steps.close(p, _sources(steps, p, lanes, linear, products), grads, extra), lanes
+    arriving = steps.entry_signals(p, seed, signals)
+    for lane in lanes:
+        entering = arriving(lane.members[0])
+        entering = entering if flag is None else entering * flag
+        decay = linear[lane.members[0]].decay
+        extra += _earlier(p, lane, decay, lane.vector(ahead[lane.key]), entering)
+    if exact:
+        whole = p.signals(seed, later=_exact_inputs(p.builder, steps))
+        credits.update({r.node: x for r in exact if (x := whole.products.get(r.node)) is not None})
+        for n, (old, _) in steps.structure.states.items():
+            x = whole.states.get(n)
+            extra.append((zeros(p.builder, old.type) if x is None else x, _exactly(n)))
+    grads = Gradients()
+    steps.add_direct(p, credits, signals, grads)
+    ending = lanes_of(linear) if leaving else ()
+    products = {lane.key: _products(p.builder, lane) for lane in ending}
+    for lane in ending:
+        decay = linear[lane.members[0]].decay
+        extra += _earlier_products(p, lane, decay, products[lane.key])
+    shares = _sources(steps, p, ending, linear, products)
+    return AdjointStep(steps.close(p, shares, grads, extra), lanes, exact, ending)
 
 
-def read_lanes(steps: Steps, lanes: tuple[Lane, ...]) -> Program:
+def read_entry(steps: Steps, step: AdjointStep) -> Program:
     """Return the reading of the traces at entry by the adjoints that arrive there."""
     b = Builder(f"{steps.name}.entry", share=True, float_dtype=steps.dtype)
     held = {a.name: Tracer(b, b.input(a.name, a.type, a.role)) for a in steps.traces}
     by_relation: dict[HiddenParamOpRelation, Vec] = {}
-    for lane in lanes:
+    for lane in step.lanes:
         arrays = _adjoints(b, lane)
         by_relation.update({r: lane.vector(arrays, r) for r in lane.members})
+    if step.exact:
+        states = _exact_inputs(b, steps)
+        by_relation.update({r: at_places(r, states) for r in step.exact})
     grads = Gradients()
     assert isinstance(steps.memory, TraceMemory)
     steps.memory.read(held, by_relation.__getitem__, grads)
     return steps.finish_reading(b, grads)
 
 
-def leave(steps: Steps, lanes: tuple[Lane, ...]) -> Program:
+def _exact_inputs(b: Builder, steps: Steps) -> dict[str, Tracer]:
+    """Return the exact derivatives with respect to new states that later steps report."""
+    return {
+        n: Tracer(b, b.input(f"{EXACT}.{n}", old.type, _exactly(n)))
+        for n, (old, _) in steps.structure.states.items()
+    }
+
+
+def _exactly(state: str) -> Role:
+    return Role("signal", (f"{EXACT}.{state}",))
+
+
+def leave(steps: Steps, step: AdjointStep) -> Program:
     """Return the traces at the end of a chunk from those at entry and the shares of its steps."""
     b = Builder(f"{steps.name}.leave", share=True, float_dtype=steps.dtype)
     pairs = []
-    for lane in lanes:
+    for lane in step.leaving:
         arrays = _products(b, lane)
         for relation in lane.members:
             axes = axes_of(relation.node)

@@ -19,8 +19,7 @@ from attrs import define
 
 from etp_ir.core import Program
 
-from .adjoint import adjoint_step, leave, read_lanes
-from .lanes import Lane
+from .adjoint import AdjointStep, adjoint_step, leave
 from .online import online_step
 from .steps import Steps
 from .windowed import exact_step, read_states
@@ -48,25 +47,16 @@ class Forms:
         return read_states(self.steps)
 
     @cached_property
-    def _adjoint(self) -> tuple[Program, tuple[Lane, ...]]:
-        return adjoint_step(self.steps)
-
-    @property
-    def adjoint(self) -> Program:
-        """The step without its linear traces."""
-        return self._adjoint[0]
-
-    @property
-    def lanes(self) -> tuple[Lane, ...]:
-        """The lanes of the adjoint step."""
-        return self._adjoint[1]
+    def adjoint(self) -> AdjointStep:
+        """The step without its linear traces, none of which leave the chunk."""
+        return adjoint_step(self.steps, leaving=False)
 
     @cached_property
-    def lane_entry(self) -> Program:
-        """The reading of entry traces by the adjoints of the lanes."""
-        return read_lanes(self.steps, self.lanes)
+    def adjoint_leaving(self) -> AdjointStep:
+        """The step without its linear traces, with their values at the end of the chunk."""
+        return adjoint_step(self.steps, leaving=True)
 
     @cached_property
     def leave(self) -> Program:
         """The traces at the end of a chunk that did not keep them."""
-        return leave(self.steps, self.lanes)
+        return leave(self.steps, self.adjoint_leaving)

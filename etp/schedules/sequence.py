@@ -28,6 +28,7 @@ from etp_ir.transforms.vjp import pullback
 from etp_ir.types import I32, TensorType
 
 from ..compiler.places import unit
+from .adjoint import EXACT, AdjointStep, read_entry
 from .forms import Forms
 from .lanes import Lane
 from .steps import BOUNDARY
@@ -102,8 +103,10 @@ class Sequences:
         drop = ("output",) if not outputs else ()
         if not leaving:
             drop = (*drop, "trace", "value")
-        step = dce(_without(self._once("adjoint", lambda: self.forms.adjoint), drop))
-        return self._adjoint_chunk(step, self.forms.lanes, plan, entering, leaving)
+        form = self.forms.adjoint_leaving if leaving else self.forms.adjoint
+        step = self._once(f"adjoint:{leaving}", lambda: form.program)
+        step = dce(_without(step, drop))
+        return self._adjoint_chunk(step, form, plan, entering, leaving)
 
     def _forward_chunk(self, step: Program, plan: Plan, entering: bool, leaving: bool) -> Program:
         frame = _Frame(self, step, plan.length, entering)
@@ -121,7 +124,7 @@ class Sequences:
         return frame.finish(out, leaving)
 
     def _adjoint_chunk(
-        self, step: Program, lanes: tuple[Lane, ...], plan: Plan, entering: bool, leaving: bool
+        self, step: Program, form: AdjointStep, plan: Plan, entering: bool, leaving: bool
     ) -> Program:
         frame = _Frame(self, step, plan.length, entering)
         backward, start = {}, {}
@@ -129,14 +132,15 @@ class Sequences:
         for port in step.inputs:
             if str(port.role) in keys and port.role.kind in ("signal", "value"):
                 backward[port.name] = str(port.role)
-                start[port.name] = _start(frame.builder, port, lanes)
+                start[port.name] = _start(frame.builder, port, form.leaving)
         sliced = {}
-        if self.steps.window >= 2:
+        if BOUNDARY in step.input_names:
             sliced[BOUNDARY] = frame.boundaries(plan.length, self.steps.window)
         out = frame.roll(step, backward=backward, start=start, sliced=sliced, total=("trace",))
         if entering:
-            arriving = {n: out[key] for n, key in backward.items() if n.startswith("ahead.")}
-            entry = self._once("entry:lanes", lambda: self.forms.lane_entry)
+            handed = ("ahead.", f"{EXACT}.")
+            arriving = {n: out[key] for n, key in backward.items() if n.startswith(handed)}
+            entry = self._once("entry:adjoint", lambda: read_entry(self.steps, form))
             frame.read_entry(out, entry, arriving)
         if leaving:
             ending = self._once("leave", lambda: self.forms.leave)
