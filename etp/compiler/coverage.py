@@ -7,12 +7,14 @@ states on which its influence is kept) and the *edges* (old to new state, along 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from etp_ir.core import Node, Value
 
+from .axes import Axes
 from .influence import Influence
 from .pattern import Pattern, neighbours
 from .positions import NONE, Targets
@@ -214,6 +216,26 @@ def _same(a: Targets | None, b: Targets | None) -> bool:
 def _union(a: Targets | None, b: Targets | None) -> Targets | None:
     """Return the union of two single targets per element, or None where they contradict."""
     return None if a is None or b is None else _agree((a, b))
+
+
+def fold(axes: Axes, coverage: Coverage) -> tuple[str, Coverage]:
+    """Return the letters of ``y`` that positions do not depend on, and the coverage without them.
+
+    Only letters that the weight lacks are folded: elements with one weight between them.
+    """
+    folded = ""
+    indices: dict[str, Any] = {s: p.index for s, p in coverage.places.items()}
+    for letter in axes.y:
+        if letter in axes.w:
+            continue
+        axis = "".join(c for c in axes.y if c not in folded).index(letter)
+        if all(i is None or (i == i.take([0], axis)).all() for i in indices.values()):
+            folded += letter
+            indices = {s: None if i is None else i.take(0, axis) for s, i in indices.items()}
+    if not folded:
+        return "", coverage
+    places = {s: evolve(p, index=indices[s]) for s, p in coverage.places.items()}
+    return folded, evolve(coverage, places=places)
 
 
 def _agree(found: Iterable[Targets | None]) -> Targets | None:

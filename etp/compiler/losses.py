@@ -12,7 +12,7 @@ from .structure import HiddenParamOpRelation, Structure
 def what_is_lost(s: Structure, node: Node) -> str | None:
     """Return the first path of a product's influence that is not followed, or None."""
     reached = [n for n in s.influence.live if s.influence.leads(node.output, n)]
-    related = [r for r in s.relations if r.node is node]
+    related = [r for r in s.relations if node in r.nodes]
     lost = _within(s, node.output, reached, related)
     for relation in related:
         lost = lost or _onward(s, relation, reached)

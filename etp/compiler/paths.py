@@ -100,8 +100,10 @@ class Paths:
 
     def states_of(self, parameter: str) -> list[str]:
         """Return the states on which the influence of a parameter is kept in traces."""
-        nodes = self.products_of(parameter)
-        found = (s for r in self.structure.relations if r.node in nodes for s in r.places)
+        nodes = set(self.products_of(parameter))
+        found = (
+            s for r in self.structure.relations if nodes.intersection(r.nodes) for s in r.places
+        )
         return list(dict.fromkeys(found))
 
     def title(self, node: Node) -> str:

@@ -9,13 +9,11 @@ import numpy as np
 
 from etp_ir import ops
 from etp_ir.builder import Builder
-from etp_ir.core import Value
 from etp_ir.primitive import get
 from etp_ir.tracer import Tracer
 from etp_ir.types import I32, TensorType
 
 from ..rules.algebra import POSITION, Named, Vec
-from .axes import axes_of
 from .coverage import Place
 from .positions import NONE, Targets
 from .structure import HiddenParamOpRelation
@@ -23,25 +21,24 @@ from .structure import HiddenParamOpRelation
 
 def at_places(relation: HiddenParamOpRelation, arrays: Mapping[str, Tracer]) -> Vec:
     """Return arrays over states, read at the positions that a relation covers."""
-    axes = axes_of(relation.node)
+    axes = relation.axes
     found = {}
     for state, place in relation.places.items():
         if state in arrays:
-            letters = POSITION if place.everywhere else axes.y + (POSITION if place.several else "")
-            found[state] = Named(
-                at_positions(arrays[state], place, relation.y), letters, axes.universe
-            )
+            letters = "" if place.everywhere else axes.at
+            letters += POSITION if place.wide else ""
+            found[state] = Named(at_positions(arrays[state], place), letters, axes.universe)
     return Vec(found)
 
 
-def at_positions(x: Tracer, place: Place, y: Value) -> Tracer:
+def at_positions(x: Tracer, place: Place) -> Tracer:
     """Return an array over the positions of a state, read at a place.
 
-    Its shape is that of ``y``, with one axis more for several positions; or flat for all of them.
+    Its shape is that of the place's index; or flat for all positions.
     """
     if place.index is None:
         return ops.reshape(x, (place.size,))
-    if x.shape == y.type.shape and not place.several and _aligned(place.index):
+    if x.shape == place.index.shape and _aligned(place.index):
         return x
     # An element of y that reaches nothing has u = 0: which position it reads is immaterial.
     return take(ops.reshape(x, (x.size,)), np.maximum(place.index, 0))

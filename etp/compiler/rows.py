@@ -72,7 +72,7 @@ class Rows:
         mine = [r for r in s.relations if state in r.places]
         states = {name for r in mine for name in r.places}
         old = {name: s.states[name][0] for name in s.states if name in states}
-        nodes = [r.node for r in mine if s.influence.leads(r.y, state)]
+        nodes = [n for r in mine for n in r.nodes if s.influence.leads(n.output, state)]
         return old, list(dict.fromkeys(nodes))
 
     def _pull_row(

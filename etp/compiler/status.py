@@ -98,7 +98,7 @@ class _Judge:
         reached = self._reached(y)
         if not reached:
             return Status(EXACT, "it acts within the step; its direct gradient is all there is")
-        related = [r for r in self.s.relations if r.node is node]
+        related = [r for r in self.s.relations if node in r.nodes]
         if not related:
             cut = self.influence.cut(y, reached[0])
             return Status(DIRECT, f"it reaches {reached[0]} only through {told(cut)}")

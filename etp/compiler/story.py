@@ -31,8 +31,8 @@ def parameter_story(
         lines.append(f"  because {status.reason}")
     lines.append(f"  {value.type}, {_weights(value.type.size)}{_made(place)}")
     lines += _section("enters", _entries(paths, name), ENTRIES)
-    nodes = paths.products_of(name)
-    mine = [r for r in paths.structure.relations if r.node in nodes]
+    nodes = set(paths.products_of(name))
+    mine = [r for r in paths.structure.relations if nodes.intersection(r.nodes)]
     lines += _section("in time", _in_time(paths, mine, paths.states_of(name)), TIMES)
     lines += _told(records)
     return "\n".join(lines)
@@ -82,7 +82,7 @@ def _entries(paths: Paths, name: str) -> Iterator[str]:
         place = f" at {node.source}" if node.source else ""
         yield f"{quoted(node)}{part}{place}"
         for relation in paths.structure.relations:
-            if relation.node is node:
+            if node in relation.nodes:
                 yield from (f"  {line}" for line in _arrivals(paths, relation))
         yield from (f"  {line}" for line in _losses(paths, node))
     avoid = {n.output for n in paths.marked}
@@ -123,7 +123,7 @@ def _arrivals(paths: Paths, relation: HiddenParamOpRelation) -> Iterator[str]:
 def _losses(paths: Paths, node: Node) -> Iterator[str]:
     """Yield the states that a product reaches in a way that no trace follows."""
     reached = paths.reached(node.output)
-    related = [r for r in paths.structure.relations if r.node is node]
+    related = [r for r in paths.structure.relations if node in r.nodes]
     told = 0
     for state in reached:
         cut = next(paths.cuts_after(node.output, state), None)

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import networkx as nx
-from attrs import field, frozen
+import numpy as np
+from attrs import evolve, field, frozen
 
 from etp_ir.core import Literal, Node, Operand, Program, Value
 
-from .coverage import Coverage, Edges, Place, closed_coverage, hop_coverage, local_coverage
+from .axes import Axes, axes_of, tie
+from .coverage import Coverage, Edges, Place, closed_coverage, fold, hop_coverage, local_coverage
 from .expose import expose
 from .influence import Dependence, Influence
 from .pattern import Pattern
@@ -46,9 +48,10 @@ class HiddenParamOpRelation:
     Attributes
     ----------
     name
-        Name of the weight, with ``.2``, ``.3`` ... for further products of the same weight.
-    node
-        The eligibility-trace node ``y = op(x, weight)``.
+        Name of the weight, with ``.2``, ``.3`` ... for products of the same weight elsewhere.
+    nodes
+        The eligibility-trace nodes ``y = op(x, weight)``: one, or several of the same weight that
+        act on the same positions, whose influence one trace holds.
     group
         The group reached; the first of them where influence is followed into several.
     coverage
@@ -56,9 +59,29 @@ class HiddenParamOpRelation:
     """
 
     name: str
-    node: Node
+    nodes: tuple[Node, ...]
     group: HiddenGroup
     coverage: Coverage = field(repr=False)
+    axes: Axes
+
+    @property
+    def node(self) -> Node:
+        """The first node."""
+        return self.nodes[0]
+
+    @property
+    def at_shape(self) -> tuple[int, ...]:
+        """Shape of an array over positions of states, as ``y`` meets them."""
+        plain = axes_of(self.node).y
+        sizes = dict(zip(plain, self.y.type.shape, strict=True))
+        return tuple(sizes[c] for c in self.axes.at)
+
+    def spread(self, index: Targets, *, several: bool = False) -> Targets:
+        """Return an index over positions, repeated over the folded axes of one ``y``."""
+        plain = axes_of(self.node).y
+        missing = tuple(i for i, c in enumerate(plain) if c in self.axes.folded)
+        shape = self.y.type.shape + (index.shape[-1:] if several else ())
+        return np.broadcast_to(np.expand_dims(index, missing), shape)
 
     @property
     def y(self) -> Value:
@@ -231,15 +254,31 @@ def find_hidden_param_op_relations(
             )
             yield home[first], found
 
-    relations: list[HiddenParamOpRelation] = []
-    uses: dict[str, int] = {}
+    alike: dict[Any, list[Node]] = {}
+    found: dict[Any, tuple[HiddenGroup, Coverage, Axes]] = {}
     for node, weight in weights.items():
-        uses[weight.name] = uses.get(weight.name, 0) + 1
-        name = weight.name if uses[weight.name] == 1 else f"{weight.name}.{uses[weight.name]}"
-        relations += [
-            HiddenParamOpRelation(name, node, group, coverage)
-            for group, coverage in coverages(node) if coverage is not None
-        ]  # fmt: skip
+        for group, coverage in coverages(node):
+            if coverage is None:
+                continue
+            folded, coverage = fold(axes_of(node), coverage)
+            places = tuple(p.key for p in coverage.places.values())
+            types = tuple(x.type for x in (*node.inputs, node.output))
+            edges = tuple(coverage.edges.items())
+            key = (weight.value, node.primitive.name, group, places, types, edges, folded)
+            alike.setdefault(key, []).append(node)
+            found.setdefault(key, (group, coverage, evolve(axes_of(node), folded=folded)))
+    relations: list[HiddenParamOpRelation] = []
+    uses: dict[str, dict[Node, int]] = {}
+    for key, nodes in alike.items():
+        name = weights[nodes[0]].name
+        number = uses.setdefault(name, {})
+        k = number.setdefault(nodes[0], len(number) + 1)
+        group, coverage, axes = found[key]
+        if len(nodes) > 1:
+            axes = tie(axes)
+        relations.append(HiddenParamOpRelation(
+            name if k == 1 else f"{name}.{k}", tuple(nodes), group, coverage, axes
+        ))  # fmt: skip
     return tuple(relations)
 
 

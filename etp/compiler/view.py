@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from attrs import frozen
 
@@ -11,7 +13,7 @@ from etp_ir.core import Node, Value
 from etp_ir.tracer import Tracer
 
 from ..rules.algebra import ALONG, BEFORE, POSITION, Mat, Named, Vec
-from .axes import Axes, axes_of
+from .axes import Axes
 from .coverage import BLOCK, WISE
 from .places import at_positions, take
 from .positions import NONE
@@ -64,41 +66,49 @@ def relation_view(rows: Rows, relation: HiddenParamOpRelation) -> RelationView:
         }
         return {pair: x for pair, x in found.items() if x is not None}
 
-    x = input_of(rows.builder, relation.node)
-    axes = axes_of(relation.node)
-    return RelationView(relation.name, relation, x, Vec(tails), Mat(transition), axes)
+    x = input_of(rows.builder, relation)
+    return RelationView(relation.name, relation, x, Vec(tails), Mat(transition), relation.axes)
 
 
 def tail(rows: Rows, relation: HiddenParamOpRelation, state: str) -> Named | None:
     """Return dh'/dy of one state at the positions covered."""
-    place, y = relation.places[state], relation.y
-    axes = axes_of(relation.node)
-    s = rows.structure
-    exact = (
-        s.scope.name == "diagonal" or s.influence.wise(y, state) or not s.influence.leads(y, state)
-    )
-    if not place.wide and exact:
-        x = rows.row(state)[1].get(relation.node)
-        return None if x is None else Named(x, axes.y, axes.universe)
-    x = rows.full_row(state)[1].get(relation.node)
+    parts = [_tail_of(rows, relation, node, state) for node in relation.nodes]
+    place, axes = relation.places[state], relation.axes
+    letters = axes.y + (POSITION if place.wide else "")
+    if all(x is None for x in parts):
+        return None
+    type = relation.y.type
+    shape = (*type.shape, place.width) if place.wide else type.shape
+    whole = [
+        ops.full(rows.builder, shape, 0.0, type.dtype) if x is None else x for x in parts
+    ]  # fmt: skip
+    return Named(side_by_side(whole), letters, axes.universe)
+
+
+def _tail_of(rows: Rows, relation: HiddenParamOpRelation, node: Node, state: str) -> Tracer | None:
+    """Return dh'/dy of one product: over the elements of ``y``, then over several positions."""
+    place, y, s = relation.places[state], node.output, rows.structure
+    exact = s.scope.name == "diagonal" or s.influence.wise(y, state)
+    if not place.wide and (exact or not s.influence.leads(y, state)):
+        return rows.row(state)[1].get(node)
+    x = rows.full_row(state)[1].get(node)
     if x is None:
         return None
     n, m = place.size, y.type.size
     if place.index is None:
         whole = ops.reshape(x, (n, *y.type.shape))
-        order = (*range(1, whole.ndim), 0)
-        return Named(ops.permute(whole, order), axes.y + POSITION, axes.universe)
+        return ops.permute(whole, (*range(1, whole.ndim), 0))
     columns = np.arange(m).reshape(y.type.shape)
     columns = columns[..., None] if place.several else columns
-    index = np.where(place.index == NONE, NONE, place.index * m + columns)
-    letters = axes.y + (POSITION if place.several else "")
-    return Named(take(ops.reshape(x, (n * m,)), index), letters, axes.universe)
+    positions = relation.spread(place.index, several=place.several)
+    index = np.where(positions == NONE, NONE, positions * m + columns)
+    return take(ops.reshape(x, (n * m,)), index)
 
 
 def edge(rows: Rows, relation: HiddenParamOpRelation, new: str, old: str, how: str) -> Named | None:
     """Return dh'/dh between two states at the positions covered."""
     after, before = relation.places[new], relation.places[old]
-    axes = axes_of(relation.node)
+    axes = relation.axes
     if how in (WISE, BLOCK):
         x = rows.along(new, old, how)
         if x is None:
@@ -106,14 +116,14 @@ def edge(rows: Rows, relation: HiddenParamOpRelation, new: str, old: str, how: s
         flat = ops.reshape(x, (x.size,))
         if after.index is None:
             return Named(flat, ALONG, axes.universe)
-        letters = axes.y + (ALONG if after.several else "")
-        return Named(at_positions(x, after, relation.y), letters, axes.universe)
+        letters = axes.at + (ALONG if after.several else "")
+        return Named(at_positions(x, after), letters, axes.universe)
     x = rows.full_row(new)[0].get(old)
     if x is None:
         return None
     n, m = after.size, before.size
     whole = ops.reshape(x, (n, m))
-    y = axes.y
+    y = axes.at
     if after.index is None and before.index is None:
         return Named(whole, POSITION + BEFORE, axes.universe)
     if after.index is None:
@@ -131,11 +141,32 @@ def edge(rows: Rows, relation: HiddenParamOpRelation, new: str, old: str, how: s
     return Named(take(ops.reshape(whole, (n * m,)), index), y + letters, axes.universe)
 
 
-def input_of(builder: Builder, node: Node) -> Named | None:
+def input_of(builder: Builder, relation: HiddenParamOpRelation) -> Named | None:
     """Return the input of a weight product, or None for an element-wise weight."""
-    axes = axes_of(node)
-    others = [x for i, x in enumerate(node.inputs) if i != node.primitive.weight]
-    if not others:
+    if not relation.axes.x:
         return None
-    assert isinstance(others[0], Value)
-    return Named(Tracer(builder, others[0]), axes.x, axes.universe)
+    inputs = []
+    for node in relation.nodes:
+        (x,) = (x for i, x in enumerate(node.inputs) if i != node.primitive.weight)
+        assert isinstance(x, Value)
+        inputs.append(Tracer(builder, x))
+    return Named(side_by_side(inputs), relation.axes.x, relation.axes.universe)
+
+
+def side_by_side(arrays: Sequence[Tracer]) -> Tracer:
+    """Return the arrays of several products along a first axis; a single one as it is."""
+    if len(arrays) == 1:
+        return arrays[0]
+    return ops.concat([ops.reshape(x, (1, *x.shape)) for x in arrays], 0)
+
+
+def apart(relation: HiddenParamOpRelation, x: Tracer) -> dict[Node, Tracer]:
+    """Return the part of each product: the inverse of `side_by_side`."""
+    if len(relation.nodes) == 1:
+        return {relation.node: x}
+    rest, one = x.shape[1:], [1] * x.ndim
+    parts = {}
+    for k, node in enumerate(relation.nodes):
+        row = ops.slice_(x, (k, *[0] * len(rest)), (k + 1, *rest), one)
+        parts[node] = ops.reshape(row, rest)
+    return parts

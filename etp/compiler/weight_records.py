@@ -174,7 +174,7 @@ def _tail(case: Case, name: str, node: Node) -> Iterator[CompilationRecord]:
     """Yield what is lost between a product and the states that it reaches."""
     paths, y = case.paths, node.output
     reached = paths.reached(y)
-    related = [r for r in case.structure.relations if r.node is node]
+    related = [r for r in case.structure.relations if node in r.nodes]
     if reached and not related:
         yield _untraced(case, name, node, reached[0])
         return

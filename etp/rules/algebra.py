@@ -60,6 +60,12 @@ class Named:
         both = mine.axes + other.axes
         return mine.contract(other, "".join(c for c in self.universe if c in both and c != BEFORE))
 
+    def summed(self, axes: str) -> Named:
+        """Return the array summed over the letters that ``axes`` lacks, positions kept."""
+        lost = [i for i, c in enumerate(self.axes) if c not in axes + POSITIONS]
+        kept = "".join(c for c in self.axes if c in axes + POSITIONS)
+        return Named(ops.reduce_sum(self.array, lost), kept, self.universe) if lost else self
+
     def __add__(self, other: Named) -> Named:
         return Named(ops.add(self.array, other.array), self.axes, self.universe)
 
@@ -97,6 +103,17 @@ class Vec:
         return Vec({s: e * factor for s, e in self.entries.items()})
 
     __rmul__ = __mul__
+
+    def outer(self, other: Named | None, axes: str) -> Vec:
+        """Return products with one array, summed over the letters that ``axes`` lacks."""
+        if other is None:
+            return Vec({s: e.summed(axes) for s, e in self.entries.items()})
+        found = {}
+        for s, e in self.entries.items():
+            both = e.axes + other.axes
+            kept = "".join(c for c in e.universe if c in both and c in axes + POSITIONS)
+            found[s] = e.contract(other, kept)
+        return Vec(found)
 
     def dot(self, other: Vec, axes: str) -> Named | None:
         """Return the sum over states of products, summed over the letters ``axes`` lacks."""

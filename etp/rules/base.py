@@ -47,10 +47,9 @@ class Linear:
     u: Vec
     x: Named | None
 
-    @property
-    def source(self) -> Vec:
-        """The source: ``u`` times the input of the product."""
-        return self.u * self.x
+    def source(self, axes: str) -> Vec:
+        """Return ``u`` times the input of the product, over the letters of a trace."""
+        return self.u.outer(self.x, axes)
 
 
 class LearningRule(ABC):
@@ -132,7 +131,7 @@ class LinearTraceRule(TraceRule):
         linear = self.trace(rel)
         held = eps["e"]
         assert isinstance(held, Vec)
-        return {"e": linear.decay @ held + linear.source}
+        return {"e": linear.decay @ held + linear.source(rel.axes.trace)}
 
     def gradient(
         self, rel: RelationView, eps: Traces, ell: Vec, count: Tracer | None

@@ -23,11 +23,11 @@ from etp_ir.core import Program, Role
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
-from ..compiler.axes import axes_of
 from ..compiler.losses import what_is_lost
 from ..compiler.pieces import Pieces, Signals
 from ..compiler.places import at_places
 from ..compiler.structure import HiddenParamOpRelation
+from ..compiler.view import apart
 from ..rules.algebra import Mat, Named, Vec
 from ..rules.base import Linear, LinearTraceRule
 from .lanes import Lane, lanes_of
@@ -81,7 +81,8 @@ def adjoint_step(steps: Steps, *, leaving: bool) -> AdjointStep:
     linear = {r: rule.trace(view) for r, view in views.items()}
     exact = tuple(
         r for r, view in views.items()
-        if not rule.departs(view) and what_is_lost(steps.structure, r.node) is None
+        if not rule.departs(view)
+        and all(what_is_lost(steps.structure, n) is None for n in r.nodes)
     )  # fmt: skip
     lanes = lanes_of({r: x for r, x in linear.items() if r not in exact})
     ahead = {lane.key: _adjoints(p.builder, lane) for lane in lanes}
@@ -103,7 +104,8 @@ def adjoint_step(steps: Steps, *, leaving: bool) -> AdjointStep:
         extra += _earlier(p, lane, decay, lane.vector(ahead[lane.key]), entering)
     if exact:
         whole = p.signals(seed, later=_exact_inputs(p.builder, steps))
-        credits.update({r.node: x for r in exact if (x := whole.products.get(r.node)) is not None})
+        nodes = [n for r in exact for n in r.nodes if n in whole.products]
+        credits.update({n: whole.products[n] for n in nodes})
         for n, (old, _) in steps.structure.states.items():
             x = whole.states.get(n)
             extra.append((zeros(p.builder, old.type) if x is None else x, _exactly(n)))
@@ -154,7 +156,7 @@ def leave(steps: Steps, step: AdjointStep) -> Program:
     for lane in step.leaving:
         arrays = _products(b, lane)
         for relation in lane.members:
-            axes = axes_of(relation.node)
+            axes = relation.axes
             mine = [a for a in steps.traces if a.relation is relation]
             held = {a.state: Tracer(b, b.input(a.name, a.type, a.role)) for a in mine}
             eps = Vec({
@@ -178,11 +180,10 @@ def _credits(
     credits = dict(signals.products)
     for lane in lanes:
         for relation in lane.members:
-            node = relation.node
-            back = linear[relation].u.dot(lane.vector(ahead[lane.key], relation), axes_of(node).y)
-            if back is not None:
-                held = credits.get(node)
-                credits[node] = back.array if held is None else ops.add(held, back.array)
+            arriving = lane.vector(ahead[lane.key], relation)
+            back = linear[relation].u.dot(arriving, relation.axes.y)
+            for node, x in apart(relation, back.array).items() if back else ():
+                credits[node] = ops.add(credits[node], x) if node in credits else x
     return credits
 
 
@@ -232,7 +233,8 @@ def _sources(
     for lane in lanes:
         for relation in lane.members:
             recurrence = linear[relation]
-            share = (lane.matrix(products[lane.key], relation) @ recurrence.u) * recurrence.x
+            moved = lane.matrix(products[lane.key], relation) @ recurrence.u
+            share = moved.outer(recurrence.x, relation.axes.trace)
             for a in steps.traces:
                 if a.relation is relation:
                     x = share.entries.get(a.state or "")

@@ -9,7 +9,6 @@ from attrs import frozen
 
 from etp_ir.types import TensorType
 
-from ..compiler.axes import axes_of
 from ..compiler.coverage import Place
 from ..compiler.structure import HiddenParamOpRelation
 from ..rules.algebra import BEFORE, FIXED, POSITION, Mat, Named, Vec
@@ -77,16 +76,16 @@ class Lane:
 
     def _type(self, places: list[Place]) -> TensorType:
         """Return the type of an array over places: axes of ``y``, then those of wide places."""
-        y = self.members[0].y.type
-        shared = all(p.everywhere for p in places)
-        return y.with_shape((() if shared else y.shape) + tuple(p.width for p in places if p.wide))
+        one = self.members[0]
+        head = () if all(p.everywhere for p in places) else one.at_shape
+        return one.y.type.with_shape(head + tuple(p.width for p in places if p.wide))
 
     def _named(
         self, x: Any, letters: list[tuple[str, str]], member: HiddenParamOpRelation | None = None
     ) -> Named:
-        axes = axes_of((member or self.members[0]).node)
+        axes = (member or self.members[0]).axes
         places = [self._place(s) for s, _ in letters]
-        head = "" if all(p.everywhere for p in places) else axes.y
+        head = "" if all(p.everywhere for p in places) else axes.at
         tail = "".join(c for (_, c), p in zip(letters, places, strict=True) if p.wide)
         return Named(x, head + tail, axes.universe)
 
@@ -98,6 +97,6 @@ def lanes_of(linear: Mapping[HiddenParamOpRelation, Linear]) -> tuple[Lane, ...]
         decay = tuple((k, e.array.value) for k, e in recurrence.decay.entries.items())
         places = tuple(p.key for p in relation.places.values())
         shared = all(p.everywhere for p in relation.places.values())
-        key = (places, None if shared else relation.y.type, decay)
+        key = (places, None if shared else relation.at_shape, decay)
         found.setdefault(key, []).append(relation)
     return tuple(Lane(str(i), tuple(members)) for i, members in enumerate(found.values()))

@@ -119,7 +119,8 @@ class TraceMemory(Memory):
         eps = read(self.of(relation), relation, slots, held, self.dtype)
         found = self.rule.gradient(bare_view(relation), eps, ell, held.get(STEPS))
         if found is not None:
-            grads.add(self.structure.weights[relation.node].name, found.array)
+            total = found.summed(relation.axes.w)
+            grads.add(self.structure.weights[relation.node].name, total.array)
 
 
 def memory_of(

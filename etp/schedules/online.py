@@ -7,10 +7,11 @@ from etp_ir.core import Node, Program, Value
 from etp_ir.tracer import Tracer
 from etp_ir.transforms.batch import rename
 
-from ..compiler.axes import axes_of, short
+from ..compiler.axes import short
 from ..compiler.pieces import Pieces, Signals
 from ..compiler.places import at_places
 from ..compiler.structure import HiddenParamOpRelation, Structure
+from ..compiler.view import apart
 from ..rules.base import TraceRule
 from .memory import Gradients, TraceMemory
 from .steps import Steps
@@ -55,24 +56,22 @@ def _read_after(
     structure = memory.structure
     rest: dict[Node, Tracer] = dict(signals.products)
     for relation in structure.relations:
-        node = relation.node
         boundary, _ = p.boundary_signals(seed, relation.states)
         ell = at_places(relation, boundary)
         memory.read_one(relation, advanced, ell, grads)
-        counted = p.view(relation).u.dot(ell, axes_of(node).y)
-        if node not in rest or counted is None:
-            continue
-        alone = sum(r.node is node for r in structure.relations) == 1
-        if alone and _wholly_counted(structure, relation):
-            del rest[node]
-        else:
-            rest[node] = ops.sub(rest[node], counted.array)
+        counted = p.view(relation).u.dot(ell, relation.axes.y)
+        for node, x in apart(relation, counted.array).items() if counted else ():
+            alone = sum(node in r.nodes for r in structure.relations) == 1
+            if alone and _wholly_counted(structure, relation, node.output):
+                rest.pop(node, None)
+            elif node in rest:
+                rest[node] = ops.sub(rest[node], x)
     return rest
 
 
-def _wholly_counted(structure: Structure, relation: HiddenParamOpRelation) -> bool:
+def _wholly_counted(structure: Structure, relation: HiddenParamOpRelation, y: Value) -> bool:
     """Whether every path from ``y`` to this step's loss is in ``u`` times the signal."""
-    y, loss = relation.y, structure.program.output("loss").value
+    loss = structure.program.output("loss").value
     for state, place in relation.places.items():
         if not place.everywhere and structure.influence.cut(y, state) is not None:
             return False

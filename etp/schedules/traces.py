@@ -12,7 +12,7 @@ from etp_ir.core import Role
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
-from ..compiler.axes import axes_of
+from ..compiler.axes import TIED, axes_of
 from ..compiler.structure import HiddenParamOpRelation
 from ..compiler.view import RelationView
 from ..rules.algebra import POSITION, Mat, Named, Vec
@@ -53,7 +53,7 @@ class TraceArray:
 def extents(relation: HiddenParamOpRelation) -> dict[str, int]:
     """Return the extent of each letter of a weight product."""
     node, axes = relation.node, axes_of(relation.node)
-    sizes = dict(zip(axes.y, relation.y.type.shape, strict=True))
+    sizes = {TIED: len(relation.nodes), **dict(zip(axes.y, relation.y.type.shape, strict=True))}
     weight = node.primitive.weight or 0
     sizes.update(zip(axes.w, node.inputs[weight].type.shape, strict=True))
     for i, x in enumerate(node.inputs):
@@ -96,7 +96,7 @@ def read(
     inputs: Mapping[str, Tracer], dtype: Any,
 ) -> dict[str, Vec | Named]:  # fmt: skip
     """Return a relation's traces, given its arrays, in the notation of rules."""
-    axes = axes_of(relation.node)
+    axes = relation.axes
     out: dict[str, Vec | Named] = {}
     for slot, spec in slots.items():
         mine = {a.state: inputs[a.name] for a in arrays if a.slot == slot}
@@ -131,11 +131,11 @@ def cast(x: Tracer, dtype: Any) -> Tracer:
 
 def bare_view(relation: HiddenParamOpRelation) -> RelationView:
     """Return a relation's view without its arrays, for reading a gradient."""
-    return RelationView(relation.name, relation, None, Vec({}), Mat({}), axes_of(relation.node))
+    return RelationView(relation.name, relation, None, Vec({}), Mat({}), relation.axes)
 
 
 def slot_view(relation: HiddenParamOpRelation) -> RelationView:
     """Return a relation's view that tells its letters and whether its product has an input."""
     has_input = len(relation.node.inputs) > 1
     x: Any = ... if has_input else None
-    return RelationView(relation.name, relation, x, Vec({}), Mat({}), axes_of(relation.node))
+    return RelationView(relation.name, relation, x, Vec({}), Mat({}), relation.axes)
