@@ -90,6 +90,17 @@ class Case:
                         stack.append(b)
         return found
 
+    @cached_property
+    def next_to(self) -> dict[str, set[Value]]:
+        """Values that each state acts on without a new state of another group between."""
+        paths = self.paths
+        ends = {s: v for s in paths.group_of if isinstance(v := paths.new(s), Value)}
+        stops = {
+            g: {v for s, v in ends.items() if paths.group_of[s] is not g}
+            for g in self.structure.groups
+        }
+        return {s: paths.spread(paths.old(s), stops[g]) for s, g in paths.group_of.items()}
+
     def culprit(self, start: Value, cut: Cut) -> Node:
         """Return the operation that mixes positions on the way from a value to a cut.
 

@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 from etp_ir.source import Source
 from etp_ir.types import DType
 
-from ..rules.base import LearningRule, LinearTraceRule
+from ..rules.base import LearningRule
 from .case import Case
 from .kinds import DiagnosticKind, DiagnosticLevel, kind_of, level_of
-from .pieces import Pieces
 from .records import CompilationRecord, CompilationWarning, by_kind, in_order, record, warn
 from .state_records import state_records
-from .status import Status
+from .status import ALTERED, Status
 from .structure import Structure
 from .weight_records import weight_records
 
@@ -81,15 +80,12 @@ def _choices(case: Case) -> Iterator[CompilationRecord]:
                     DiagnosticKind.APPROXIMATE_RULE, f"{rule.name} approximates the trace of "
                     f"{name}", parameter=name, why=rule.approximation,
                 )  # fmt: skip
-    elif isinstance(rule, LinearTraceRule) and case.lossy_relations:
-        pieces = Pieces(s, "probe")
-        for relation in case.lossy_relations:
-            name = s.weights[relation.node].params[0]
-            if rule.departs(pieces.view(relation)):
-                yield record(
-                    DiagnosticKind.ALTERED_RULE, f"{rule.name} alters the trace of {name}",
-                    parameter=name,
-                )  # fmt: skip
+    for name, status in case.statuses.items():
+        if status.reason.endswith(ALTERED):
+            yield record(
+                DiagnosticKind.ALTERED_RULE, f"{rule.name} alters the trace of {name}",
+                parameter=name,
+            )  # fmt: skip
     kept = next(iter(s.states.values()))[0].type.dtype if s.states else None
     stored = None if case.traceless else case.trace_dtype
     if stored is not None and kept is not None and stored.name != kept.name:

@@ -44,7 +44,12 @@ class Dependence:
             return False
         if start in avoid:
             return False
-        return nx.has_path(nx.restricted_view(self.graph, avoid - {end}, []), start, end)
+        seen, stack = {start}, [start]
+        while stack and end not in seen:
+            fresh = [v for v in self.graph.adj[stack.pop()] if v not in seen]
+            seen.update(fresh)
+            stack += [v for v in fresh if v not in avoid]
+        return end in seen
 
 
 class Influence:

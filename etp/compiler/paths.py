@@ -118,6 +118,18 @@ class Paths:
             if self.leads(start, cut.node.inputs[cut.operand]):
                 yield cut
 
+    def spread(self, start: Value, stops: Collection[Value]) -> set[Value]:
+        """Return the values that depend on one along paths that end where they meet a stop."""
+        after = self.structure.dependence.graph.adj
+        found, stack = {start}, [start]
+        while stack:
+            for value in after[stack.pop()]:
+                if value not in found:
+                    found.add(value)
+                    if value not in stops:
+                        stack.append(value)
+        return found
+
     # -- chains of operations ---------------------------------------------------------------
     def chain(
         self, start: Value, end: Operand, *, avoid: Collection[Value] = (),

@@ -180,12 +180,7 @@ def _within(case: Case, a: str, b: str, how: str | None) -> Iterator[Compilation
 def _across(case: Case, a: str, b: str) -> Iterator[CompilationRecord]:
     """Yield that a state acts on one of another group, unless a third group lies between."""
     paths = case.paths
-    between = {
-        v for s, group in paths.group_of.items()
-        if group not in (paths.group_of[a], paths.group_of[b])
-        and isinstance(v := paths.new(s), Value)
-    }  # fmt: skip
-    if paths.chain(paths.old(a), paths.new(b), avoid=between) is None:
+    if paths.new(b) not in case.next_to[a]:
         return
     cut = next(paths.cuts_after(paths.old(a), b), None)
     end = case.culprit(paths.old(a), cut) if cut else None

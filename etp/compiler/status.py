@@ -16,6 +16,7 @@ from .pieces import Pieces
 from .structure import Structure
 
 FOLLOWED = "every path through time is followed"
+ALTERED = "replaces the transition or the source"
 EXACT, APPROXIMATE, DIRECT, UNREACHABLE = "exact", "approximate", "direct-only", "unreachable"
 
 
@@ -108,7 +109,7 @@ class _Judge:
         if isinstance(rule, LinearTraceRule) and any(
             rule.departs(self.pieces.view(r)) for r in related
         ):
-            return Status(APPROXIMATE, f"{rule.name} replaces the transition or the source")
+            return Status(APPROXIMATE, f"{rule.name} {ALTERED}")
         lost = what_is_lost(self.s, node)
         if lost is not None:
             return Status(APPROXIMATE, lost)

@@ -149,9 +149,10 @@ def _plain(case: Case, name: str, value: Value) -> Iterator[CompilationRecord]:
     """Yield the first use outside of the parameter's own products that acts on a state."""
     paths = case.paths
     avoid = {n.output for n in paths.marked if paths.leads(value, paths.weight_of(n))}
-    for state in paths.reached(value):
+    around = paths.spread(value, avoid) - avoid
+    for state in (s for s in paths.reached(value) if paths.new(s) in around):
         way = paths.chain(value, paths.new(state), avoid=avoid)
-        if not way or avoid.intersection(way[-1].outputs):
+        if not way:
             continue
         node = next((n for n in way if paths.varying.intersection(n.outputs)), way[-1])
         products = [n for n in paths.products_of(name) if paths.reached(n.output)]
@@ -180,11 +181,12 @@ def _tail(case: Case, name: str, node: Node) -> Iterator[CompilationRecord]:
         return
     closed = {v for r in related for s in r.places if isinstance(v := paths.new(s), Value)}
     told: set[Kind] = set()
+    around = paths.spread(y, closed)
     for state in reached:
         places = [r.places[state] for r in related if state in r.places]
         if any(p.wide for p in places) or (places and case.structure.influence.wise(y, state)):
             continue
-        if not places and paths.chain(y, paths.new(state), avoid=closed) is None:
+        if not places and paths.new(state) not in around:
             continue  # by way of the states that have traces: that is a matter of their group
         cut = next(paths.cuts_after(y, state), None)
         if cut is None:

@@ -22,7 +22,7 @@ from .conftest import SMALL, Etp
         (("train", "--by", "column"), "digits cannot be read by 'column'"),
         (("train", "--batch-size", "5000"), "give a batch size from 1 to 1437"),
         (("train", "--loss-steps", "9"), "9 steps cannot carry the loss; give 1 to 8"),
-        (("train", "--rule", "rtrl", "--schedule", "chunk"), "schedule 'step' only"),
+        (("explain", "cell.n.w_in2"), "did you mean 'cell.n.w_in'?"),
         (("train", "--resume", "nowhere"), "nowhere is no run folder: it has no config.json"),
         (("train", "--resume", "x", "--lr", "1"), "--lr cannot be given"),
         (("report", "--model", "gry"), "no model 'gry'"),

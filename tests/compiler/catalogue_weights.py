@@ -170,7 +170,7 @@ def broadcast_result(m: Any, x: Any) -> Any:
     return leaky(m, xp.broadcast_to(etp.matmul(x, m.w), (N,)))
 
 
-@scenario("h", relations={"w": "h"}, direct="a", exact="w", params={"a": (), "w": W},
+@scenario("h", relations={"w": "h", "a.expr": "h"}, exact="a w", params={"a": (), "w": W},
           states={"h": N})  # fmt: skip
 def scalar_decay(m: Any, x: Any) -> Any:
     """One trained number for all units."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from hypothesis import strategies as st
 
 from tests.compiler.recipes import (
@@ -43,9 +44,7 @@ def _layers(draw: Any, i: int, depth: int) -> Layer:
 
 
 def _with(update: Update, product: Product) -> Update:
-    return Update(
-        update.state, update.decay, update.couplings, (*update.products, product), update.squash
-    )
+    return evolve(update, products=(*update.products, product))
 
 
 @st.composite
@@ -53,14 +52,19 @@ def _updates(draw: Any, state: int, count: int, depth: int) -> Update:
     couplings = draw(st.lists(st.integers(0, count - 1), max_size=2, unique=True))
     products = draw(st.lists(_products(count, depth), max_size=2 if depth * count < 3 else 1))
     decay = draw(st.sampled_from([*DECAYS, "fixed", None]))
-    return Update(state, decay, tuple(couplings), tuple(products), draw(st.booleans()))
+    squash, links = draw(st.booleans()), draw(st.lists(_sources(count, depth), max_size=1))
+    return Update(state, decay, tuple(couplings), tuple(products), squash, tuple(links))
+
+
+def _sources(count: int, depth: int) -> st.SearchStrategy[str]:
+    own = [f"own{i}" for i in range(count)]
+    others = ["skip", "top"] if depth > 1 else []
+    return st.sampled_from(["x", "below", "below", *own, *others])
 
 
 @st.composite
 def _products(draw: Any, count: int, depth: int) -> Product:
-    own = [f"own{i}" for i in range(count)]
-    others = ["skip", "top"] if depth > 1 else []
-    source = draw(st.sampled_from(["x", "below", "below", *own, *others]))
+    source = draw(_sources(count, depth))
     gates = draw(st.none() | st.integers(0, count - 1))
     return Product(source, *draw(_kinds()), gates=gates)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import fields, frozen
 
 import etp
 from etp import xp
@@ -26,8 +26,22 @@ DECAYS = ("fixed", "vector", "scalar", "plain")
 STARTS = ("zero", "fixed", "trained")
 
 
-@frozen
-class Product:
+class Told:
+    """Text that leaves out what is as by default, so that a recipe fits into a test."""
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{a.name}={getattr(self, a.name)!r}" for a in fields(type(self))
+            if getattr(self, a.name) != a.default
+        ]  # fmt: skip
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self))
+
+
+@frozen(repr=False)
+class Product(Told):
     """A weight product and the way of its result to the state.
 
     Attributes
@@ -53,14 +67,17 @@ class Product:
     gates: int | None = None
 
 
-@frozen
-class Update:
+@frozen(repr=False)
+class Update(Told):
     """One assignment: ``state = f(decay * state + couplings + products)``.
 
     Attributes
     ----------
     couplings
         States whose current values enter position by position, as ``0.3 sin(s)``.
+    links
+        Sources that enter without a weight: cut or repeated to the width of the state, and
+        moved by one position.
     """
 
     state: int
@@ -68,10 +85,11 @@ class Update:
     couplings: tuple[int, ...] = ()
     products: tuple[Product, ...] = ()
     squash: bool = True
+    links: tuple[str, ...] = ()
 
 
-@frozen
-class Layer:
+@frozen(repr=False)
+class Layer(Told):
     """States of one width, where they start, and their assignments in order."""
 
     width: int
@@ -79,8 +97,8 @@ class Layer:
     updates: tuple[Update, ...]
 
 
-@frozen
-class Recipe:
+@frozen(repr=False)
+class Recipe(Told):
     """A model: layers, whether the readout is a traced product, and the seed of its numbers."""
 
     layers: tuple[Layer, ...]
@@ -143,6 +161,12 @@ def _start(kind: str, n: int, rng: np.random.Generator) -> Any:
     return {"zero": None, "fixed": drawn, "trained": etp.Param(drawn)}[kind]
 
 
+def _fitted(x: Any, n: int) -> Any:
+    """Return the elements of ``x``, moved by one, cut or repeated to ``n`` of them."""
+    moved = xp.roll(x, 1)
+    return moved[:n] if moved.shape[0] >= n else xp.concat([moved, moved[: n - moved.shape[0]]])
+
+
 class Assignment(etp.Module):
     """One assignment with its parameters."""
 
@@ -161,9 +185,11 @@ class Assignment(etp.Module):
         total = self.kept(states[u.state].value)
         for j in u.couplings:
             total = total + 0.3 * xp.sin(states[j].value)
+        given = {**sources, **{f"own{i}": s.value for i, s in enumerate(states)}}
+        for source in u.links:
+            total = total + 0.4 * _fitted(given[source], total.shape[0])
         for term in self.products:
-            own = {f"own{i}": s.value for i, s in enumerate(states)}
-            y = term({**sources, **own})
+            y = term(given)
             gates = term.recipe.gates
             total = total + (y if gates is None else xp.sigmoid(y) * states[gates].value)
         states[u.state].value = xp.tanh(total) if u.squash else total

@@ -20,6 +20,8 @@ from tests.compiler.catalogue import CATALOGUE
 from tests.compiler.oracles import Probe, check_equal, check_statuses
 from tests.models import data
 
+pytestmark = pytest.mark.filterwarnings("ignore::etp.CompilationWarning")
+
 BATCH = 2
 JOBS = [("d_rtrl", 0), ("d_rtrl", 1), ("pp_prop", 0), ("pp_prop", 1)]
 ACCEPTED = {n: s for n, s in CATALOGUE.items() if not s.refused}

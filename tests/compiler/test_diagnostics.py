@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import linecache
 import re
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from etp.compiler import DiagnosticKind, DiagnosticLevel
 from etp.compiler.diagnostics import LOSSES
 from etp.compiler.kinds import GROUPS, kind_of
 from tests.compiler.diagnostic_examples import EXAMPLES, FILE, Example, run
-from tests.compiler.diagnostics_page import page
+from tests.compiler.diagnostics_page import main, page
 from tests.compiler.generate import recipes
 from tests.compiler.recipes import build as from_recipe
 from tests.models import CELLS, build
@@ -370,12 +368,14 @@ def test_the_page_has_every_code() -> None:
     assert re.findall(r"^### (ETP\d+) ", text, re.M) == [k.code for k in DiagnosticKind]
 
 
-def test_the_page_is_checked_from_the_command_line(tmp_path: Path) -> None:
+def test_the_page_is_checked_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     stale = tmp_path / "page.md"
     stale.write_text("old")
-    command = [sys.executable, "-m", "tests.compiler.diagnostics_page", str(stale)]
-    checked = subprocess.run([*command, "--check"], cwd=ROOT, capture_output=True, text=True)
-    assert checked.returncode == 1
-    assert "is stale" in checked.stderr
-    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    assert main([str(stale), "--check"]) == 1
+    assert "is stale; run `python -m tests.compiler.diagnostics_page" in capsys.readouterr().err
+    assert stale.read_text() == "old"
+    assert main([str(stale)]) == 0
     assert stale.read_text() == page()
+    assert main(["--check", str(stale)]) == 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, event, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 import etp
@@ -18,6 +18,8 @@ from tests.compiler.generate import recipes
 from tests.compiler.oracles import Probe, check_equal, check_statuses, deviations
 from tests.compiler.recipes import Layer, Product, Recipe, Update, build
 from tests.models import data
+
+pytestmark = pytest.mark.filterwarnings("ignore::etp.CompilationWarning")
 
 LENGTH, BATCH = 4, 2
 X, Y = data(LENGTH, BATCH, seed=5)
@@ -30,8 +32,17 @@ with_scopes = pytest.mark.skipif(
 
 # Windows and pairs of schedules that a draw is held against.
 WAYS = [(0, "auto", "step"), (1, "step", 3), (2, "auto", "step"), (1, "auto", 2)]
-# Models that once had a wrong status or gradient.
-FOUND: tuple[Recipe, ...] = ()
+# Models that once had a wrong status or gradient: a weight made by the state; a state that keeps
+# nothing; a product that reaches two groups within a step.
+ONE = ("zero",)
+FOUND = (
+    Recipe((Layer(3, ONE, (Update(0, products=(Product("x", "fast", bias=True),)),)),)),
+    Recipe((Layer(3, ONE, (Update(0, None, products=(Product("x"),)),)),)),
+    Recipe((
+        Layer(3, ONE, (Update(0, products=(Product("x"),)),)),
+        Layer(2, ONE, (Update(0, links=("below",)),)),
+    )),
+)  # fmt: skip
 
 
 def probe(recipe: Recipe) -> Probe:
@@ -54,14 +65,13 @@ def check(recipe: Recipe, way: int) -> None:
         if want is None:
             want, first = p.exact(lr), p.exact(lr, 1)
         grads = p.gradient(lr)
-        found = check_statuses(lr, grads, want, what)
+        check_statuses(lr, grads, want, what)
         check_equal(p.gradient(lr, 1), first, 1e-9, f"{what}, one step")
         if (rule, k) in got:
             check_equal(grads, got[rule, k], 1e-9, f"{what} against {schedule}")
         if rule == "rtrl":
             check_equal(grads, want, 1e-8, what)
         got[rule, k] = grads
-        event("all equal" if max(found.values()) < 1e-9 else "some differ")
 
 
 def block(number: int, draws: int, strategy: Any, test: Any) -> None:
@@ -76,8 +86,8 @@ def block(number: int, draws: int, strategy: Any, test: Any) -> None:
 
 
 # -- every rule ----------------------------------------------------------------------------
-@pytest.mark.parametrize("recipe", FOUND)
-@pytest.mark.parametrize("way", range(12))
+@pytest.mark.parametrize("recipe", FOUND, ids=["fast weight", "no memory", "two groups"])
+@pytest.mark.parametrize("way", [0, 4, 5, 7])
 def test_models_found_before(recipe: Recipe, way: int) -> None:
     check(recipe, way)
 
@@ -174,7 +184,7 @@ def test_layered_brings_stacked_layers_to_bptt(kind: Any, window: int) -> None:
 
 TAILED = [
     Recipe((Layer(3, ("zero",), (Update(0, "vector", (), (Product("x", tail=tail),)),)),))
-    for tail in ("layer_norm", "softmax", "product", "chain", "mean", "gather", "broadcast")
+    for tail in ("layer_norm", "softmax", "product", "mean", "gather", "broadcast")
 ]
 
 
@@ -189,6 +199,6 @@ def test_an_exact_tail_is_exact(recipe: Recipe, window: int) -> None:
     check_equal(p.gradient(lr), want, 1e-8, "exact tail")
     assert {s.status for s in lr.engine.last()[0].statuses(LENGTH, LENGTH).values()} == {"exact"}
     tail = recipe.layers[0].updates[0].products[0].tail
-    if tail in ("layer_norm", "softmax", "product", "chain"):
+    if tail in ("layer_norm", "softmax", "product"):
         lost = deviations(p.gradient(p.learner("d_rtrl", window=window)), want)
         assert max(lost.values()) > 1e-4

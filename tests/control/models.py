@@ -256,6 +256,7 @@ CELLS: dict[str, Any] = {
     "assigning": Assigning,
     "assigning_rolled": lambda rng: Assigning(rng, unroll=0),
     "settling": Settling,
+    "settling_twin": lambda rng: Settling(rng, rounds=24),
     "damped": Damped,
     "from_parts": FromParts,
 }

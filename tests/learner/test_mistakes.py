@@ -309,9 +309,16 @@ NAMES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     "example": (
         lambda: etp.compile(Net(), example=X, backend="numpy"), ("example must be (x, y)",)
     ),
-    "rule and schedule": (
-        lambda: etp.compile(Net(), "rtrl", schedule="chunk", backend="numpy"),
-        ("rtrl admits schedule 'step' only",),
+    "scope": (
+        lambda: etp.compile(Net(), scope="layred", backend="numpy"),
+        ("scope 'layred' is none of", "did you mean 'layered'?"),
+    ),
+    "hops of a scope": (
+        lambda: etp.compile(Net(), scope="sparse_n", backend="numpy"), ("'sparse_n(N)'",)
+    ),
+    "tail": (
+        lambda: etp.compile(Net(), tail="exakt", backend="numpy"),
+        ("tail 'exakt' is neither 'diagonal' nor 'exact'",),
     ),
     "before data": (lambda: learner().report(), ("nothing is compiled yet", "example=(x, y)")),
     "parameter of the graph": (

@@ -31,7 +31,7 @@ def compiled(model: str, rule: str = "d_rtrl", **options: Any) -> etp.Learner:
 
 # -- the report ----------------------------------------------------------------------------
 TABLE = """\
-rule           d_rtrl, window 1
+rule           d_rtrl, window 1, scope diagonal
 runs on        numpy, batch of 3
 schedule       chunk(7): {why}
 hidden groups  cell.h
@@ -53,6 +53,7 @@ exact: it acts within the step; its direct gradient is all there is
   readout.weight  3x2  no trace
   readout.bias    2    no trace
 
+{scopes}
 ETP100 info     10 x traced                cell.r.w_in, cell.r.b and 8 more
 ETP401 info      1 x recurrent-product     cell.h
 """
@@ -64,7 +65,11 @@ def test_the_table_of_a_gru() -> None:
     # Line numbers and the arithmetic left after simplification are for others to fix.
     cost = text.partition("one step       ")[2].partition(", 1.37 kB of traces")[0]
     place = text.partition("`etp.matmul` (")[2].partition(")")[0]
-    assert text == TABLE.format(cost=cost, place=place, why=report.why)
+    scopes = text.partition("no trace\n\nscope ")[2].partition("\nETP100")[0]
+    assert text == TABLE.format(cost=cost, place=place, why=report.why, scopes=f"scope {scopes}")
+    rows = [line.split()[:4] for line in scopes.splitlines()[1:]]
+    assert rows[0] == ["diagonal", "2", "of", "12"]
+    assert rows[-1] == ["full", "12", "of", "12"]
     assert cost.endswith(" moved")
     assert place.startswith("models.py:")
     assert max(map(len, text.splitlines())) < 120
