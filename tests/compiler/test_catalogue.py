@@ -128,6 +128,15 @@ def test_full_rtrl_equals_bptt(name: str) -> None:
 
 
 @some
+def test_everything_followed_equals_bptt(name: str) -> None:
+    """The widest scope of a trace rule: exact for every parameter, and called so."""
+    p = probe(name)
+    lr = p.learner("d_rtrl", scope="full")
+    check_equal(p.gradient(lr), truth(name), 1e-8, "scope full")
+    assert {s.status for s in lr.report().parameters.values()} <= {"exact", "unreachable"}
+
+
+@some
 def test_the_numpy_backend_agrees(name: str) -> None:
     p = probe(name)
     want = p.gradient(learner(name, "d_rtrl", 1))

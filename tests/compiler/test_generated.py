@@ -5,7 +5,6 @@ A failure prints the recipe of the smallest model found; put it into `FOUND` to 
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import numpy as np
@@ -26,9 +25,6 @@ X, Y = data(LENGTH, BATCH, seed=5)
 SCOPES = ("coupled", "sparse_n(2)", "layered", "full")
 BLOCKS, DRAWS = 10, 210
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
-with_scopes = pytest.mark.skipif(
-    "scope" not in inspect.signature(etp.compile).parameters, reason="etp.compile has no scopes"
-)
 
 # Windows and pairs of schedules that a draw is held against.
 WAYS = [(0, "auto", "step"), (1, "step", 3), (2, "auto", "step"), (1, "auto", 2)]
@@ -143,12 +139,10 @@ SCOPED = (
 )  # fmt: skip
 
 
-@with_scopes
 def test_generated_models_under_scopes() -> None:
     block(0, 20, SCOPED, check_scope)
 
 
-@with_scopes
 @pytest.mark.slow
 @pytest.mark.parametrize("number", range(1, BLOCKS + 1))
 def test_many_generated_models_under_scopes(number: int) -> None:
@@ -167,7 +161,6 @@ class Stacked(etp.Module):
         return self.readout(self.second(self.first(x)))
 
 
-@with_scopes
 @pytest.mark.parametrize("kind", [etp.nn.GRUCell, etp.nn.VanillaRNNCell])
 @pytest.mark.parametrize("window", [0, 1])
 def test_layered_brings_stacked_layers_to_bptt(kind: Any, window: int) -> None:
@@ -188,7 +181,6 @@ TAILED = [
 ]
 
 
-@with_scopes
 @pytest.mark.parametrize("window", [0, 1])
 @pytest.mark.parametrize("recipe", TAILED, ids=lambda r: r.layers[0].updates[0].products[0].tail)
 def test_an_exact_tail_is_exact(recipe: Recipe, window: int) -> None:
