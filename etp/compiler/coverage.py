@@ -175,9 +175,11 @@ def hop_coverage(node: Node, influence: Influence, pattern: Pattern, hops: int) 
     if not start:
         return None
     sets, complete = neighbours(start, influence, pattern, hops)
+    # What is kept everywhere does not depend on the element: that is for all states or for none.
+    everywhere = all(reached.all() for reached in sets.values())
     places = {}
     for s, reached in sets.items():
-        index, several = _table(reached, y.type.shape)
+        index, several = (None, False) if everywhere else _table(reached, y.type.shape)
         places[s] = Place(s, reached.shape[0], index, several)
     modes: Edges = {}
     for new in places:
@@ -189,13 +191,11 @@ def hop_coverage(node: Node, influence: Influence, pattern: Pattern, hops: int) 
     return Coverage(places, modes, complete)
 
 
-def _table(reached: np.ndarray, shape: tuple[int, ...]) -> tuple[Targets | None, bool]:
+def _table(reached: np.ndarray, shape: tuple[int, ...]) -> tuple[Targets, bool]:
     """Return the index of a set of positions [position, element], and whether it has an axis more.
 
-    No axis where each element reaches one position at most; none at all where all reach all.
+    It has none where each element reaches one position at most.
     """
-    if reached.all() and reached.shape[0] > 1:
-        return None, False
     counts = reached.sum(axis=0)
     width = max(int(counts.max()), 1)
     index = np.full((reached.shape[1], width), NONE)

@@ -10,6 +10,7 @@ from attrs import define, field
 from etp_ir import ops
 from etp_ir.builder import Builder
 from etp_ir.core import Node, Operand, Program, Role, Value
+from etp_ir.errors import ModelError
 from etp_ir.passes import dce
 from etp_ir.passes.simplify import simplify
 from etp_ir.tracer import Tracer, operand
@@ -26,6 +27,8 @@ from .traces import TraceArray
 
 SEED = "loss_weight"
 BOUNDARY = "boundary"
+# First parts of the names of what is handed backwards in time, see `adjoint`.
+RESERVED = ("later.", "ahead.", "exact.", "product.", "source.", "optimizer.")
 
 
 @define
@@ -57,6 +60,13 @@ class Steps:
     def __attrs_post_init__(self) -> None:
         self.dtype = float_dtype(self.structure.program)
         self.memory = memory_of(self.structure, self.rule, self.dtype, self.trace_dtype)
+        taken = {SEED, BOUNDARY, *(a.name for a in self.traces)}
+        for port in self.structure.program.inputs:
+            if port.name in taken or port.name.startswith(RESERVED):
+                raise ModelError(
+                    f"{port.name!r} is a name that compiled programs use for something else\n"
+                    f"rename this {port.role.kind}, or put it into a submodule"
+                )
 
     @property
     def traces(self) -> list[TraceArray]:
