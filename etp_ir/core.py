@@ -191,13 +191,18 @@ class Program:
         """Inputs by name."""
         return {port.name: port for port in self.inputs}
 
+    @cached_property
+    def output_keys(self) -> dict[str, Output]:
+        """Outputs by key."""
+        return {port.key: port for port in self.outputs}
+
     def input(self, name: str) -> Input:
         """Return the input called ``name``."""
         return self.input_names[name]
 
     def output(self, key: str) -> Output:
         """Return the output whose role prints as ``key``."""
-        return next(port for port in self.outputs if port.key == key)
+        return self.output_keys[key]
 
     def inputs_of(self, *kinds: str) -> tuple[Input, ...]:
         """Return the inputs whose role is of one of the kinds."""

@@ -48,6 +48,7 @@ class Loop:
         self.length = length
         self.reverse = reverse
         self._inputs: dict[str, list[tuple[Input, Operand]]] = {kind: [] for kind in KINDS}
+        self._names: set[str] = set()
         self._next: dict[Operand, Operand] = {}
         self._stacks: list[Operand] = []
 
@@ -59,8 +60,9 @@ class Loop:
         type
             Type of the input: for a slice, without the axis of time.
         """
-        while name in {port.name for port in self.builder.inputs}:
+        while name in self._names:
             name += "_"
+        self._names.add(name)
         value = self.builder.input(name, type, kind)
         if not isinstance(x, Tracer):
             shape = (self.length, *type.shape) if kind == "slot" else type.shape

@@ -24,19 +24,19 @@ class Dependence:
         for node in program.nodes:
             self.graph.add_nodes_from(node.outputs)
             self.graph.add_edges_from(edges(node))
-        self._after: dict[Value, set[Value]] = {}
-
-    def after(self, value: Value) -> set[Value]:
-        """Return the values that depend on ``value``, itself included."""
-        if value not in self._after:
-            self._after[value] = nx.descendants(self.graph, value) | {value}
-        return self._after[value]
+        # Sets of values are bits of a number: one pass finds what every value depends on.
+        self._bit: dict[Value, int] = {}
+        self._before: dict[Value, int] = {}
+        for k, value in enumerate(self.graph):
+            self._bit[value] = self._before[value] = 1 << k
+            for x in self.graph.pred[value]:
+                self._before[value] |= self._before[x]
 
     def leads(self, start: Operand, end: Operand) -> bool:
-        """Whether ``end`` depends on ``start``."""
+        """Whether ``end`` depends on ``start``, as a value does on itself."""
         if isinstance(start, Literal) or isinstance(end, Literal):
             return False
-        return end in self.after(start)
+        return bool(self._before[end] & self._bit[start])
 
     def leads_avoiding(self, start: Operand, end: Operand, avoid: set[Value]) -> bool:
         """Whether ``end`` depends on ``start`` along a path that meets none of ``avoid``."""

@@ -26,6 +26,7 @@ from ..errors import IRError
 from ..primitive import get
 from ..tracer import Tracer, bind, copy_nodes, operand, replay
 from .batch import batch_program
+from .dataflow import needed, reached
 
 _FIXED, _AHEAD, _FORWARD, _AFTER, _BACKWARD, _LAST = range(6)
 _SUM = "sum of "
@@ -146,16 +147,16 @@ class _Roll:
         return self.builder.finish(pairs)
 
     # -- sorting ----------------------------------------------------------------------------
-    def _is_carry(self, out: Output) -> bool:
-        return out.key in self.forward.values() or out.key in self.backward.values()
-
     def _classify(self) -> list[list[Node]]:
         program = self.program
-        ahead = _reached(program.nodes, [program.input(n).value for n in sorted(self.sliced)])
-        after = _reached(program.nodes, [program.input(n).value for n in self.forward])
-        last = _reached(program.nodes, [program.input(n).value for n in self.backward])
-        needed_f = _needed(program, self.forward.values())
-        needed_b = _needed(program, self.backward.values())
+        ahead, after, last = (
+            reached(program.nodes, [program.input(n).value for n in names])
+            for names in (self.sliced, self.forward, self.backward)
+        )
+        needed_f, needed_b = (
+            needed(program.nodes, [program.output(key).value for key in carried.values()])
+            for carried in (self.forward, self.backward)
+        )
         groups: list[list[Node]] = [[] for _ in range(6)]
         for node in program.nodes:
             if node in last:
@@ -173,12 +174,9 @@ class _Roll:
 
     def _wanted(self, kind: int, later: Iterable[Node]) -> set[Value]:
         """Return the values that outputs, later nodes, and carries yet to be handed on read."""
-        pending = {**(self.forward if kind < _FORWARD else {}),
-                   **(self.backward if kind < _BACKWARD else {})}  # fmt: skip
-        outputs = self.program.outputs
-        read: list[Operand] = [
-            o.value for o in outputs if not self._is_carry(o) or o.key in pending.values()
-        ]
+        handed = set(self.forward.values()) if kind >= _FORWARD else set()
+        handed |= set(self.backward.values()) if kind >= _BACKWARD else set()
+        read = [out.value for out in self.program.outputs if out.key not in handed]
         read += [x for node in later for x in node.inputs]
         return {v for v in read if isinstance(v, Value)}
 
@@ -274,27 +272,6 @@ class _Roll:
             return ops.mul(x, float(self.length)).value
         shape = (self.length, *x.shape)
         return ops.broadcast(x, shape, tuple(range(1, len(shape)))).value
-
-
-def _reached(nodes: Sequence[Node], start: Iterable[Value]) -> set[Node]:
-    """Return the nodes that depend on the values."""
-    values, found = set(start), set()
-    for node in nodes:
-        if any(isinstance(x, Value) and x in values for x in node.inputs):
-            found.add(node)
-            values.update(node.outputs)
-    return found
-
-
-def _needed(program: Program, keys: Iterable[str]) -> set[Node]:
-    """Return the nodes on which outputs depend."""
-    values: set[Operand] = {program.output(key).value for key in keys}
-    found = set()
-    for node in reversed(program.nodes):
-        if any(v in values for v in node.outputs):
-            found.add(node)
-            values.update(node.inputs)
-    return found
 
 
 def _unique(inputs: Sequence[Input]) -> list[Input]:

@@ -9,6 +9,7 @@ from .. import ops
 from ..builder import Builder
 from ..core import Node, Operand, Program, Role, Value
 from ..tracer import Tracer, copy_nodes
+from .dataflow import needed
 from .jvp import Edge, fresh
 from .linearize import linearize
 from .transpose import pull
@@ -32,6 +33,7 @@ def pullback(
     Values with no path to a result are absent from the answer.
     """
     seeded = [v for v in cotangents if isinstance(v, Value)]
+    nodes = list(needed(nodes, seeded))
     linear = linearize(builder, nodes, wrt, seeded, taps=taps, detach=detach, env=env)
     start: dict[Value, Any] = {}
     for value in seeded:
