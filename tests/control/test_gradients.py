@@ -155,3 +155,12 @@ def test_a_batch_is_its_examples(model):
         for name, g in lr.grad(x[:, [i]], y[:, [i]], reduction="sum")[0].items():
             total[name] = total.get(name, 0) + g
     check_close(gradient(model, "d_rtrl"), total, 1e-12)
+
+
+@pytest.mark.parametrize(
+    "model", ["adaptive", "dangerous_readout", "nested", "damped", "from_parts"]
+)
+def test_schedules_agree(model):
+    step = gradient(model, "d_rtrl", schedule="step")
+    for schedule in (1, 4, "auto"):
+        check_close(gradient(model, "d_rtrl", schedule=schedule), step, 1e-10)
