@@ -32,7 +32,7 @@ class Config:
         Data, and how they are read.
     model, hidden
         Model, and its number of hidden units.
-    rule, window, schedule, backend
+    rule, window, scope, tail, schedule, backend
         As `etp.compile` takes them, all settled: no ``auto`` backend, no default window.
     update
         ``"step"``, ``"sequence"`` or a number of steps.
@@ -52,6 +52,8 @@ class Config:
     hidden: int
     rule: str
     window: int
+    scope: str
+    tail: str
     schedule: str
     backend: str
     update: str | int

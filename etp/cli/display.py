@@ -114,8 +114,8 @@ def head(console: Console, session: Session, folder: Path, *, resumed: int | Non
         ("data", f"{task.name} by {task.by}: {len(task.train)} to train on, {len(task.test)} to "
                  f"test on, {task.length} steps of {task.n_in}"),
         ("model", f"{recipe(config.model).title}, {config.hidden} units, {weights:,} weights"),
-        ("rule", f"{config.rule}, window {report.window}, update per {update}, "
-                 f"schedule {report.schedule}"),
+        ("rule", f"{config.rule}, window {report.window}, scope {report.scope}, "
+                 f"update per {update}, schedule {report.schedule}"),
         ("runs on", f"{config.backend}, batches of {config.batch_size}"),
         ("run folder", f"{folder}" + (f", resumed in epoch {resumed}" if resumed else "")),
     )  # fmt: skip

@@ -50,6 +50,8 @@ def report(
     hidden: options.Hidden = None,
     batch_size: options.BatchSize = 32,
     window: options.Window = None,
+    scope: options.Scope = None,
+    tail: options.Tail = "diagonal",
     schedule: options.Schedule = "auto",
     by: options.By = "row",
 ) -> None:
@@ -57,7 +59,7 @@ def report(
     learner = _learner(
         task, by,
         model=model, rule=rule, backend=backend, update=update, hidden=hidden,
-        batch_size=batch_size, window=window, schedule=schedule,
+        batch_size=batch_size, window=window, scope=scope, tail=tail, schedule=schedule,
     )  # fmt: skip
     learner.report().print(Console(highlight=False))
 
@@ -71,12 +73,14 @@ def explain(
     rule: options.Rule = "d_rtrl",
     hidden: options.Hidden = None,
     window: options.Window = None,
+    scope: options.Scope = None,
+    tail: options.Tail = "diagonal",
 ) -> None:
     """Print the story of one parameter or state; without a name, what can be named."""
     learner = _learner(
         "digits", "row",
         model=model, rule=rule, backend="numpy", update=None, hidden=hidden,
-        batch_size=32, window=window, schedule="auto",
+        batch_size=32, window=window, scope=scope, tail=tail, schedule="auto",
     )  # fmt: skip
     graph = learner.graph
     console = Console(highlight=False)
@@ -97,6 +101,8 @@ def dump(
     hidden: options.Hidden = None,
     batch_size: options.BatchSize = 32,
     window: options.Window = None,
+    scope: options.Scope = None,
+    tail: options.Tail = "diagonal",
     schedule: options.Schedule = "auto",
     by: options.By = "row",
     out: Annotated[Path | None, typer.Option(help="File to write to.")] = None,
@@ -111,7 +117,7 @@ def dump(
     learner = _learner(
         task, by,
         model=model, rule=rule, backend="numpy", update=update, hidden=hidden,
-        batch_size=batch_size, window=window, schedule=schedule,
+        batch_size=batch_size, window=window, scope=scope, tail=tail, schedule=schedule,
     )  # fmt: skip
     text = str(getattr(learner.program, stage.lower()))
     if out is None:

@@ -21,6 +21,13 @@ BatchSize = Annotated[int, typer.Option(min=1, help="Examples per batch.")]
 Window = Annotated[
     int | None, typer.Option(min=0, help="Steps differentiated exactly. \\[default: the rule's]")
 ]
+Scope = Annotated[
+    str | None, typer.Option(help="How far influence is followed: diagonal, coupled, "
+                                  "'sparse_n(N)', layered or full. \\[default: the rule's]"),
+]  # fmt: skip
+Tail = Annotated[
+    str, typer.Option(help="Where positions mix on the way to a state: diagonal (cut) or exact.")
+]
 Schedule = Annotated[
     str, typer.Option(help="How the same numbers are computed: auto, step, chunk or 'chunk(K)'.")
 ]

@@ -11,6 +11,7 @@ from attrs import frozen
 import etp
 
 from .. import optim, tasks
+from ..compiler.scope import parse_scope, parse_tail
 from ..fit import parse_update
 from ..learner import Learner
 from ..rules import TraceRule, resolve
@@ -36,7 +37,8 @@ def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
     given = {name: value for name, value in asked.items() if value is not None}
     # Rarer updates average more gradients, which allows for longer steps.
     steps = min(parse_update(update) or task.length, task.length, 8)
-    full = rule.default_scope == "full" and not offline
+    scope = str(parse_scope(asked["scope"] or rule.default_scope))
+    full = not offline and scope in ("layered", "full")
     config = Config(**{
         "hidden": own.hidden_full if full else own.hidden,
         "lr": round(own.lr * steps**0.5, 6),
@@ -46,6 +48,7 @@ def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
         "loss_steps": max(1, round(task.length * own.loss_share)),
         **given,
         "model": asked["model"].lower(), "rule": rule.name, "update": update,
+        "scope": scope, "tail": parse_tail(asked["tail"]),
         "backend": backend.name, "task": task.name, "by": task.by,
     })  # fmt: skip
     task.mask(config.loss_steps)
@@ -98,7 +101,7 @@ def open_session(config: Config, task: tasks.Task) -> Session:
         warnings.simplefilter("ignore", etp.CompilationWarning)
         learner = etp.compile(
             model, rule=config.rule, backend=config.backend, batch_size=config.batch_size,
-            window=config.window, schedule=config.schedule,
+            window=config.window, scope=config.scope, tail=config.tail, schedule=config.schedule,
             example=(task.train.xs[0, 0], task.train.ys[0]), length=min(period, task.length),
         )  # fmt: skip
     per_epoch = len(task.train) // config.batch_size * -(-task.length // period)

@@ -42,6 +42,8 @@ def train(
         typer.Option(min=1, help="Last steps that carry the loss. \\[default: the model's]"),
     ] = None,
     window: options.Window = None,
+    scope: options.Scope = None,
+    tail: options.Tail = "diagonal",
     schedule: options.Schedule = "auto",
     by: options.By = "row",
     out: Annotated[
