@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench``."""
+"""The command line: ``python -m bench``, and ``python -m bench compile``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from . import report, runner
+from . import compile_times, report, runner
 from .cases import MODELS, Case
 from .contenders import CONTENDERS
 
@@ -21,7 +21,19 @@ MIN_WIDTH = 126
 Names = Annotated[str, typer.Option(help="Comma-separated.")]
 
 
+Python = Annotated[
+    str, typer.Option(help="Interpreter that has braintrace; this one if not given.")
+]
+JsonPath = Annotated[
+    Path | None, typer.Option("--json", help="Also write everything measured here.")
+]
+
+app = typer.Typer(add_completion=False)
+
+
+@app.callback(invoke_without_command=True)
 def main(
+    context: typer.Context,
     models: Names = ALL_MODELS,
     sizes: Names = "256,512",
     contenders: Names = ALL_CONTENDERS,
@@ -29,17 +41,15 @@ def main(
     seconds: Annotated[float, typer.Option(help="Time measured per contender and turn.")] = 2.0,
     threads: Annotated[int, typer.Option(help="Cores each process is bound to.")] = 2,
     quick: Annotated[bool, typer.Option("--quick", help="n = 256, two short turns.")] = False,
-    peer_python: Annotated[
-        str, typer.Option(help="Interpreter that has braintrace; this one if not given.")
-    ] = sys.executable,
+    peer_python: Python = sys.executable,
     clock: Annotated[
         str, typer.Option(help="The clock of the ratios: wall, or cpu where others are at work.")
     ] = "wall",
-    json_path: Annotated[
-        Path | None, typer.Option("--json", help="Also write everything measured here.")
-    ] = None,
+    json_path: JsonPath = None,
 ) -> None:
     """Compare gradients, then measure every contender in turns, each in its own process."""
+    if context.invoked_subcommand:
+        return
     console, progress = Console(), Console(stderr=True)
     console.width = max(console.width, MIN_WIDTH)
     if clock not in runner.CLOCKS:
@@ -64,6 +74,28 @@ def main(
         console.print(line, highlight=False, soft_wrap=True)
 
 
+@app.command("compile")
+def compile_command(
+    layers: Names = "1,2,4,8,16",
+    rounds: Annotated[int, typer.Option(help="Processes per compiler and size.")] = 3,
+    peer_python: Python = sys.executable,
+    json_path: JsonPath = None,
+) -> None:
+    """Measure compile time without that of the backend, by the number of GRU layers."""
+    console, progress = Console(), Console(stderr=True)
+    console.width = max(console.width, MIN_WIDTH)
+    pythons = {"etp": sys.executable, "braintrace": peer_python}
+    with progress.status("starting") as status:
+        say = status.update if progress.is_terminal else progress.print
+        found = compile_times.run([int(k) for k in layers.split(",")], rounds, pythons, say)
+    console.print(compile_times.table(found))
+    for times in found:
+        if times.skipped:
+            console.print(f"{times.compiler}, {times.layers} layers: {times.skipped}")
+    if json_path:
+        _write(json_path, {**report.occasion(), "compile": [compile_times.entry(t) for t in found]})
+
+
 def _write(path: Path, found: dict[str, Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n")
@@ -78,4 +110,4 @@ def _models(names: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

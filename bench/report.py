@@ -57,8 +57,7 @@ def notes(results: Results) -> list[str]:
 def document(results: Results, setting: Setting) -> dict[str, Any]:
     """Return everything that was measured, ready for JSON."""
     return {
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
+        **occasion(),
         "setting": {"rounds": setting.rounds, "seconds": setting.seconds,
                     "threads": setting.threads},
         "cases": [
@@ -66,6 +65,14 @@ def document(results: Results, setting: Setting) -> dict[str, Any]:
             for case, rows in results.items()
         ],
     }  # fmt: skip
+
+
+def occasion() -> dict[str, Any]:
+    """Return when and on what machine this runs."""
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "system": platform.platform()},
+    }
 
 
 def _cells(row: Row, clock: str) -> list[str]:
