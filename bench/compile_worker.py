@@ -1,7 +1,7 @@
 """How long one compiler takes for a stack of GRU cells; prints one line of JSON.
 
-``python -m bench.compile_worker etp LAYERS``, or ``braintrace`` in its place. Medians of CPU seconds
-over rounds; a model of one layer is compiled before, so that imports are done.
+``python -m bench.compile_worker etp LAYERS``, or ``braintrace`` in its place. Medians of CPU
+seconds over rounds; a model of one layer is compiled before, so that imports are done.
 """
 
 from __future__ import annotations
