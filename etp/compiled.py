@@ -75,7 +75,13 @@ def predict_program(step: TracedStep, length: int, batch: int) -> Program:
 
 @define
 class Compiled:
-    """Everything that follows from a model, a rule and the types of one step's data."""
+    """Everything that follows from a model, a rule and the types of one step's data.
+
+    Attributes
+    ----------
+    streamed
+        Whether steps were asked for one at a time.
+    """
 
     step: TracedStep
     loss: TracedLoss
@@ -84,6 +90,7 @@ class Compiled:
     structure: Structure = field(init=False)
     steps: Steps = field(init=False)
     forms: Forms = field(init=False)
+    streamed: bool = field(init=False, default=False)
     _sequences: dict[int, Sequences] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -118,7 +125,7 @@ class Compiled:
         return diagnose(
             self.structure, found or self.statuses(stretch, length), o.rule, o.window,
             truncated=self._truncated(stretch, length), trace_dtype=o.trace_dtype,
-            places=self.step.places,
+            places=self.step.places, streamed=self.streamed,
         )  # fmt: skip
 
     def _truncated(self, stretch: int, length: int) -> int | None:
@@ -183,6 +190,7 @@ class Compiled:
                 "(ETP606)\n"
                 "call grad or fit on whole sequences, or choose an online rule"
             )
+        self.streamed = True
         return gradient_program(
             self.sequences(batch), Plan("scan", 1), 1, entering=True, leaving=True, outputs=True
         )

@@ -97,15 +97,15 @@ class Engine:
         check_labels(self.loss, batch.ys, batch.mask, output.shape[-1] if output.rank else 1)
         self.seen = self.compiled[key], batch.length, batch.size
         self.stretch = min(stretch or batch.length, batch.length)
-        self._warn(self.compiled[key], batch.length)
+        self.warn(self.compiled[key], batch.length)
         return self.compiled[key]
 
-    def _warn(self, compiled: Compiled, length: int) -> None:
+    def warn(self, compiled: Compiled, length: int) -> None:
         """Issue the warnings of what was compiled, each once for this model."""
-        truncated = self.stretch < length
-        if (id(compiled), truncated) in self.looked:
+        case = (id(compiled), self.stretch < length, compiled.streamed)
+        if case in self.looked:
             return
-        self.looked.add((id(compiled), truncated))
+        self.looked.add(case)
         records = compiled.diagnostics(self.stretch, length)
         warn(r for r in records if (r.kind, r.parameter, r.state) not in self.warned)
         self.warned.update((r.kind, r.parameter, r.state) for r in records)

@@ -226,6 +226,7 @@ class Learner:
         run = engine.executable(
             ("online", batch.size), compiled, lambda: compiled.online(batch.size)
         )
+        engine.warn(compiled, 1)
         given = engine.arguments(
             run.program, compiled.step, compiled.loss.constants, self._params, batch,
             loss_weights(batch.mask, "mean"),

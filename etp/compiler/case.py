@@ -32,6 +32,8 @@ class Case:
         Element type of traces, if it was chosen.
     places
         Where parameters and states were made, by dotted path.
+    streamed
+        Whether steps come one at a time.
     """
 
     structure: Structure
@@ -41,6 +43,7 @@ class Case:
     truncated: int | None = None
     trace_dtype: DType | None = None
     places: Mapping[str, Source] = field(factory=dict)
+    streamed: bool = False
 
     @cached_property
     def paths(self) -> Paths:

@@ -37,7 +37,7 @@ LOSSES = frozenset({
 def diagnose(
     structure: Structure, statuses: Mapping[str, Status], rule: LearningRule, window: int, *,
     truncated: int | None = None, trace_dtype: DType | None = None,
-    places: Mapping[str, Source] | None = None,
+    places: Mapping[str, Source] | None = None, streamed: bool = False,
 ) -> tuple[CompilationRecord, ...]:  # fmt: skip
     """Return the records of a compiled step, by code.
 
@@ -52,8 +52,10 @@ def diagnose(
         Element type of traces, if it was chosen.
     places
         Where parameters and states were made, by dotted path.
+    streamed
+        Whether steps come one at a time.
     """
-    case = Case(structure, statuses, rule, window, truncated, trace_dtype, places or {})
+    case = Case(structure, statuses, rule, window, truncated, trace_dtype, places or {}, streamed)
     found = [*weight_records(case), *state_records(case), *_choices(case)]
     return in_order([*found, *_remainder(case, found)])
 
@@ -86,6 +88,10 @@ def _choices(case: Case) -> Iterator[CompilationRecord]:
                 DiagnosticKind.ALTERED_RULE, f"{rule.name} alters the trace of {name}",
                 parameter=name,
             )  # fmt: skip
+    if case.streamed and case.window >= 2 and any(map(case.lossy, case.statuses)):
+        yield record(
+            DiagnosticKind.STREAMED_WINDOW, f"learner.step reads window {case.window} as window 1"
+        )
     kept = next(iter(s.states.values()))[0].type.dtype if s.states else None
     stored = None if case.traceless else case.trace_dtype
     if stored is not None and kept is not None and stored.name != kept.name:

@@ -262,6 +262,12 @@ class DiagnosticKind(Enum):
         "a rule that keeps nothing between steps cannot stream",
         "call grad or fit on whole sequences, or choose an online rule",
     )  # fmt: skip
+    STREAMED_WINDOW = (
+        "ETP607", "warning",
+        "a window of several steps needs those steps at once: streamed steps read traces at every "
+        "step, as window 1 does",
+        "compile with window=1, or call grad or fit on whole sequences",
+    )  # fmt: skip
 
     def __init__(self, code: str, level: str, meaning: str, mend: str) -> None:
         self.code = code

@@ -453,4 +453,12 @@ EXAMPLES = (
         learner.step(xs[0], ys[0])
         """,
     ),
+    Example(
+        Kind.STREAMED_WINDOW, RECURRENT, MIXING, "learner.step reads window 3 as window 1", "",
+        (("window=3", "window=1"),),
+        after="""
+        learner = etp.compile(Net(), "d_rtrl", "mse", backend="numpy", window=3)
+        learner.step(xs[0], ys[0])
+        """,
+    ),
 )  # fmt: skip
