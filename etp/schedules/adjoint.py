@@ -86,7 +86,7 @@ def adjoint_step(steps: Steps, *, leaving: bool) -> AdjointStep:
     )  # fmt: skip
     lanes = lanes_of({r: x for r, x in linear.items() if r not in exact})
     ahead = {lane.key: _adjoints(p.builder, lane) for lane in lanes}
-    windowed = steps.window >= 2 and bool(lanes)
+    windowed = steps.window >= 2
     later = steps.later_inputs(p) if windowed else {}
     signals = p.signals(seed, later=later)
     credits = _credits(lanes, linear, ahead, signals)

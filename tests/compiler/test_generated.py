@@ -29,7 +29,7 @@ QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_to
 # Windows and pairs of schedules that a draw is held against.
 WAYS = [(0, "auto", "step"), (1, "step", 3), (2, "auto", "step"), (1, "auto", 2)]
 # Models that once had a wrong status or gradient: a weight made by the state; a state that keeps
-# nothing; a product that reaches two groups within a step.
+# nothing; a product that reaches two groups within a step; no relation at all, with a window.
 ONE = ("zero",)
 FOUND = (
     Recipe((Layer(3, ONE, (Update(0, products=(Product("x", "fast", bias=True),)),)),)),
@@ -38,6 +38,7 @@ FOUND = (
         Layer(3, ONE, (Update(0, products=(Product("x"),)),)),
         Layer(2, ONE, (Update(0, links=("below",)),)),
     )),
+    Recipe((Layer(2, ONE, (Update(0, products=(Product("below", "fast"),), squash=False),)),)),
 )  # fmt: skip
 
 
@@ -82,7 +83,7 @@ def block(number: int, draws: int, strategy: Any, test: Any) -> None:
 
 
 # -- every rule ----------------------------------------------------------------------------
-@pytest.mark.parametrize("recipe", FOUND, ids=["fast weight", "no memory", "two groups"])
+@pytest.mark.parametrize("recipe", FOUND, ids=["fast weight", "no memory", "two groups", "window"])
 @pytest.mark.parametrize("way", [0, 4, 5, 7])
 def test_models_found_before(recipe: Recipe, way: int) -> None:
     check(recipe, way)
