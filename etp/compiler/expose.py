@@ -8,6 +8,8 @@ expression of parameters that meets the data without a mark gets one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from attrs import define, field
 
 from etp_ir.builder import Builder
@@ -83,25 +85,22 @@ class _Rewriter:
         if all(v in self.fixed for v in values):
             self._emit(node, [self.env.get(x, x) for x in node.inputs])
             self.fixed.update(node.outputs)
-            return
-        one_result = len(node.outputs) == 1 and node.primitive.jvp is not None
-        if one_result and all(v in self.fixed or v in self.weights for v in values):
+        elif all(v in self.fixed or v in self.weights for v in values):
             self._expression(node, [self.weights[v] for v in values if v in self.weights])
-            return
-        operand = node.primitive.weight if node.primitive.is_etp else None
-        self._emit(node, [
-            self._bare(x) if i == operand else self._met(x) for i, x in enumerate(node.inputs)
-        ])  # fmt: skip
+        else:
+            operand = node.primitive.weight if node.primitive.is_etp else None
+            self._emit(node, [
+                self._bare(x) if i == operand else self._met(x) for i, x in enumerate(node.inputs)
+            ])  # fmt: skip
 
     def _expression(self, node: Node, parts: list[_Weight]) -> None:
         """Keep an expression of parameters twice: with its marks, and without."""
-        (result,) = node.outputs
         self._emit(node, [self.env.get(x, x) for x in node.inputs])
-        marked = self.env[result]
         if node.primitive.name == "etp.element_wise":
-            self.weights[result] = _Weight(marked, parts[0].bare, unmarked=False)
+            (result,) = node.outputs
+            self.weights[result] = _Weight(self.env[result], parts[0].bare, unmarked=False)
             return
-        bare = marked
+        bare: Sequence[Operand] = [self.env[v] for v in node.outputs]
         if any(p.bare is not p.marked for p in parts):
             operands = [
                 self.weights[x].bare if isinstance(x, Value) and x in self.weights
@@ -109,16 +108,14 @@ class _Rewriter:
                 for x in node.inputs
             ]  # fmt: skip
             with self.builder.at(node.source):
-                (bare,) = self.builder.emit(node.primitive, operands, dict(node.attrs), result.hint)
-        kind = node.primitive.positions
-        widest = max(x.type.size for x in node.inputs if isinstance(x, Value))
-        joins = node.primitive.name == "concat"
-        spread = kind not in ("elementwise", "structural") or (
-            not joins and result.type.size > widest
-        )
-        self.weights[result] = _Weight(
-            marked, bare, any(p.unmarked for p in parts), spread or any(p.spread for p in parts)
-        )
+                hint = node.outputs[0].hint
+                bare = self.builder.emit(node.primitive, operands, dict(node.attrs), hint)
+        unmarked = node.primitive.jvp is not None and any(p.unmarked for p in parts)
+        spread = _spreads(node) or any(p.spread for p in parts)
+        for result, plain in zip(node.outputs, bare, strict=True):
+            # What carries no derivative is part of the expression, and nothing to be trained.
+            trained = unmarked and result.type.dtype.is_float
+            self.weights[result] = _Weight(self.env[result], plain, trained, spread)
 
     def _bare(self, x: Operand) -> Operand:
         """Return the weight of a product: a mark inside it would say the same twice."""
@@ -152,3 +149,11 @@ class _Rewriter:
         for old, new in zip(node.outputs, results, strict=True):
             object.__setattr__(new, "hint", old.hint)
             self.env[old] = new
+
+
+def _spreads(node: Node) -> bool:
+    """Whether one element of an operand may act on several elements of a result."""
+    if node.primitive.positions != "structural":
+        return node.primitive.positions != "elementwise"
+    widest = max(x.type.size for x in node.inputs if isinstance(x, Value))
+    return node.primitive.name != "concat" and node.outputs[0].type.size > widest

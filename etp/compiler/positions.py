@@ -7,7 +7,7 @@ the operand is cut there, and the cut is remembered: it is what a position-wise 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,25 @@ NONE = -1
 MANY = -2
 Targets = np.ndarray[Any, np.dtype[np.int64]]
 Known = Mapping[Value, np.ndarray[Any, Any]]
+# A use of a value: node, operand, and the targets of its elements there.
+_Edge = tuple[Node | None, int, Targets]
 
 
 @frozen
 class Cut:
-    """An operand through which positions mix, so that no position-wise path leads through it."""
+    """An operand through which no position-wise path leads.
+
+    Attributes
+    ----------
+    moves
+        Whether elements only change places there, against other uses that leave them where they
+        are; otherwise positions mix.
+    """
 
     node: Node
     operand: int
     reason: str
+    moves: bool = False
 
 
 @frozen(eq=False)
@@ -88,20 +98,19 @@ def reach(
     known
         Values that are constants, by which an index array is followed.
     """
-    targets: dict[Value, Targets] = {}
     if isinstance(state, Literal):
-        return Reach(targets, ())
-    targets[state] = np.arange(state.type.size).reshape(state.type.shape)
+        return Reach({}, ())
+    own = np.arange(state.type.size)
+    met: dict[Value, list[_Edge]] = {state: [(None, 0, own.reshape(state.type.shape))]}
+    targets: dict[Value, Targets] = {}
     cuts: list[Cut] = []
     for node in reversed(program.nodes):
-        outgoing = [targets.get(v) for v in node.outputs]
-        if node.primitive.jvp is None or all(t is None for t in outgoing):
+        if node.primitive.jvp is None:
             continue
-        if any(t is not None and (t == MANY).any() for t in outgoing):
-            # The result itself reaches several positions: nothing upstream is position-wise.
-            for i, x in enumerate(node.inputs):
-                if isinstance(x, Value) and x.type.dtype.is_float:
-                    cuts.append(Cut(node, i, "its result reaches several positions"))
+        for value in node.outputs:
+            _settle(value, met, own, targets, cuts)
+        outgoing = [targets.get(v) for v in node.outputs]
+        if all(t is None for t in outgoing):
             continue
         for i, (x, arriving) in enumerate(
             zip(node.inputs, back(node, outgoing, trained, known), strict=True)
@@ -111,9 +120,49 @@ def reach(
             if (arriving == MANY).any():
                 cuts.append(Cut(node, i, _reason(node, i)))
             elif (arriving != NONE).any():
-                targets[x] = merge(targets.get(x), arriving)
-    clean = {v: t for v, t in targets.items() if not (t == MANY).any()}
-    return Reach(clean, tuple(reversed(cuts)))
+                met.setdefault(x, []).append((node, i, arriving))
+    for port in program.inputs:
+        _settle(port.value, met, own, targets, cuts)
+    place = {node: k for k, node in enumerate(program.nodes)}
+    return Reach(targets, tuple(sorted(cuts, key=lambda c: (place[c.node], c.operand))))
+
+
+def _settle(
+    value: Value, met: Mapping[Value, list[_Edge]], own: Targets, targets: dict[Value, Targets],
+    cuts: list[Cut],
+) -> None:  # fmt: skip
+    """Join what all uses of a value reach.
+
+    Where they contradict each other, those are kept that leave each element at its own position,
+    and the others are cut.
+    """
+    if value in targets or value not in met:
+        return
+    edges = met[value]
+    joined = _join(t for _, _, t in edges)
+    if (joined == MANY).any():
+        stay = [e for e in edges if _stays(e[2], own)]
+        cuts += [
+            Cut(node, i, f"`{node.primitive.name}` moves positions", moves=True)
+            for node, i, t in edges if node is not None and not _stays(t, own)
+        ]  # fmt: skip
+        if not stay:
+            return
+        joined = _join(t for _, _, t in stay)
+    targets[value] = joined
+
+
+def _stays(targets: Targets, own: Targets) -> bool:
+    flat = targets.ravel()
+    return flat.size == own.size and bool(((flat == NONE) | (flat == own)).all())
+
+
+def _join(found: Iterable[Targets]) -> Targets:
+    joined: Targets | None = None
+    for targets in found:
+        joined = merge(joined, targets)
+    assert joined is not None
+    return joined
 
 
 def _reason(node: Node, operand: int) -> str:

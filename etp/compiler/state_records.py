@@ -160,11 +160,14 @@ def _within(case: Case, a: str, b: str, how: str | None) -> Iterator[Compilation
     for cut in paths.cuts_after(old, b):
         end = case.culprit(old, cut)
         kind = cause(end, Kind.RECURRENT_PRODUCT, Kind.MIXING_TRANSITION)
+        kind = Kind.MOVED_POSITIONS if cut.moves else kind
         ends.setdefault(kind, []).append(end)
     own = "traces follow what each position does to itself, and not what others do to it"
     for kind, nodes in ends.items():
         titles = list(dict.fromkeys(paths.title(n) for n in nodes))
         more = f" and {len(titles) - 1} more" if len(titles) > 1 else ""
+        if kind is Kind.MOVED_POSITIONS:
+            titles, more = [f"{titles[0]}, which moves positions"], ""
         yield record(
             kind, f"{a} acts on the next {b} through {titles[0]}{more}", state=b,
             source=first_source(nodes), why=own if how == BLOCK else "",

@@ -289,16 +289,28 @@ def _everything(new: str, old: str) -> bool:
 def _no_feedback(program: Program, groups: tuple[HiddenGroup, ...], influence: Influence) -> Any:
     """Return the test for transitions that do not lead from a later group to an earlier one.
 
-    A group is later if the last of its new states is computed later in the step.
+    Groups that act on each other are in the order in which the step computes them.
     """
+    graph = nx.DiGraph()
+    graph.add_nodes_from(range(len(groups)))
+    of = {s: k for k, g in enumerate(groups) for s in g.states}
+    graph.add_edges_from(
+        (of[old], of[new]) for new in of for old in of if influence.onward(new, old)
+    )
+    whole = {k: i for i, c in enumerate(nx.strongly_connected_components(graph)) for k in c}
     made = {v: i for i, node in enumerate(program.nodes) for v in node.outputs}
 
     def when(group: HiddenGroup) -> int:
         new = (influence.states[s][1] for s in group.states)
         return max((made.get(v, -1) for v in new if isinstance(v, Value)), default=-1)
 
-    order = {s: when(g) for g in groups for s in g.states}
-    return lambda new, old: order[old] <= order[new]
+    order = [when(g) for g in groups]
+
+    def follows(new: str, old: str) -> bool:
+        a, b = of[old], of[new]
+        return whole[a] != whole[b] or order[a] <= order[b]
+
+    return follows
 
 
 def _weights(program: Program, dependence: Dependence) -> dict[Node, Weight]:

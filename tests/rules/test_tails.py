@@ -180,6 +180,90 @@ def test_what_does_not_stay_in_place_is_never_called_exact(make: Callable[[], et
             check_close(got, want, 1e-9)
 
 
+class Expressed(etp.Module):
+    """A weight that is an expression of a parameter."""
+
+    def __init__(self, expression: Callable[[Any], Any]) -> None:
+        rng = np.random.default_rng(0)
+        self.w = etp.Param(rng.normal(size=(N_IN, 2)))
+        self.h = etp.State((2,))
+        self.expression = expression
+
+    def __call__(self, x: Any) -> Any:
+        weight = self.expression(self.w)
+        self.h.value = 0.7 * self.h.value + xp.tanh(etp.matmul(x, weight))
+        return self.h.value
+
+
+def _leaky(u: Any) -> Any:
+    return xp.where(u > 0, u, 0.1 * u)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        _leaky, lambda w: _leaky(etp.element_wise(w)), lambda w: w * xp.sign(w),
+        lambda w: w * xp.round(w), lambda w: w - etp.stop_gradient(xp.mean(w)),
+        lambda w: etp.stop_gradient(w) * 2 + w, lambda w: xp.abs(w) * xp.astype(w > 0, w.dtype),
+        lambda w: etp.cond(xp.sum(w) > 0, lambda: 2 * w, lambda: w * w),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("scope", ["diagonal", "layered", "full"])
+def test_parts_of_a_weight_without_derivative(scope: str, expression: Any) -> None:
+    lr, got, want = both(Expressed(expression), scope=scope)
+    assert lr.report().parameters["w"].status == "exact"
+    check_close(got, want, 1e-12)
+    _, got, want = both(Expressed(expression), 1, rule="pp_prop", window=0, scope=scope)
+    check_close(got, want, 1e-12)
+
+
+class Line(etp.Module):
+    """A delay line: it acts on a state that the step computes before it, and nothing feeds back."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.w = etp.Param(rng.normal(size=(N_IN, 2)))
+        self.h = etp.State((2,))
+        self.kept = etp.State((3, 2))
+
+    def __call__(self, x: Any) -> Any:
+        kept = self.kept.value
+        self.h.value = 0.6 * self.h.value + xp.sin(kept[-1])
+        new = xp.reshape(xp.tanh(etp.matmul(x, self.w)), (1, 2))
+        self.kept.value = xp.concat([new, kept[:-1]], axis=0)
+        return self.h.value
+
+
+class Neighbours(etp.Module):
+    """A leak, and a little of the neighbour."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.w = etp.Param(rng.normal(size=(N_IN, N)))
+        self.out = etp.Param(rng.normal(size=(N, 2)))
+        self.h = etp.State((N,))
+
+    def __call__(self, x: Any) -> Any:
+        h = xp.tanh(self.h.value)
+        self.h.value = 0.9 * h + 0.1 * xp.roll(h, 1) + etp.matmul(x, self.w)
+        return etp.matmul(self.h.value, self.out)
+
+
+def test_layered_keeps_what_does_not_feed_back() -> None:
+    lr, got, want = both(Line(), scope="layered")
+    assert lr.report().parameters["w"].status == "exact"
+    check_close(got, want, 1e-12)
+
+
+def test_a_leak_stays_beside_a_rearrangement() -> None:
+    lr, got, want = both(Neighbours())
+    assert lr.report().parameters["w"].status == "approximate"
+    kept = deviation(got, want)["w"]
+    assert 1e-3 < kept < 0.2
+    (relation,) = (r for r in lr.graph.relations if r.name == "w")
+    assert relation.edges == {("h", "h"): "wise"}
+
+
 class Delays(etp.Module):
     """States that keep an old value, and states that leave the step twice."""
 
