@@ -111,6 +111,25 @@ IDENTITIES = {
     "slice concat": (lambda x: ops.slice_(ops.concat([ops.tanh(x), x], 0), (3,), (6,), (1,)), []),
     "pad nothing": (lambda x: ops.pad(x, (0,), (0,), (0,)), []),
     "pad zeros": (lambda x: ops.pad(ops.mul(x, 0.0), (1,), (0,), (0,)), ["broadcast"]),
+    "pads side by side": (
+        lambda x: ops.add(ops.pad(ops.tanh(x), (3,), (0,), (0,)), ops.pad(x, (0,), (3,), (0,))),
+        ["tanh", "concat"],
+    ),
+    "pads with room around": (
+        lambda x: ops.add(ops.pad(x, (1,), (4,), (0,)), ops.pad(ops.sin(x), (4,), (1,), (0,))),
+        ["sin", "concat", "pad"],
+    ),
+    "pads apart": (
+        lambda x: ops.add(ops.pad(x, (0,), (4,), (0,)), ops.pad(ops.sin(x), (4,), (0,), (0,))),
+        ["pad", "sin", "pad", "add"],
+    ),
+    "pads that overlap": (
+        lambda x: ops.add(ops.pad(x, (0,), (2,), (0,)), ops.pad(ops.sin(x), (2,), (0,), (0,))),
+        ["pad", "sin", "pad", "add"],
+    ),
+    "concat concat": (
+        lambda x: ops.concat([ops.concat([x, ops.sin(x)], 0), x], 0), ["sin", "concat"],
+    ),
     "concat one": (lambda x: ops.concat([x], 0), []),
     "concat constants": (
         lambda x: ops.concat([ops.full(x.builder, (n,), 2.0, F64) for n in (1, 2)], 0),

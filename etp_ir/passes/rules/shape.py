@@ -124,6 +124,46 @@ def pad_none(m: Match) -> Any:
     return m.args[0] if not any(amounts) else None
 
 
+@rule("add")
+def pads_side_by_side(m: Match) -> Any:
+    """Join arrays that are padded to lie side by side, instead of adding zeros to each.
+
+    So the cotangents of the pieces of a split array are put together again.
+    """
+    first, second = (m.definition(x, "pad") for x in m.args)
+    if first is None or second is None:
+        return None
+    if any((*first.attrs["interior"], *second.attrs["interior"])):
+        return None
+    places = list(zip(first.attrs["low"], second.attrs["low"], strict=True))
+    apart = [axis for axis, (a, b) in enumerate(places) if a != b]
+    if len(apart) != 1:
+        return None
+    (axis,) = apart
+    if places[axis][0] > places[axis][1]:
+        first, second = second, first
+    parts = [*m.inputs(first), *m.inputs(second)]
+    low, high = list(first.attrs["low"]), list(first.attrs["high"])
+    high[axis] = second.attrs["high"][axis]
+    adjacent = low[axis] + parts[0].shape[axis] == second.attrs["low"][axis]
+    if not adjacent or tuple(high) != tuple(second.attrs["high"]):
+        return None
+    return ops.pad(ops.concat(parts, axis), low, high, first.attrs["interior"])
+
+
+@rule("concat")
+def concat_twice(m: Match) -> Any:
+    """Rewrite concat(concat(x, y), z) -> concat(x, y, z) along the same axis."""
+    axis = m.attrs["axis"]
+    nodes = [m.definition(x, "concat") for x in m.args]
+    if not any(node and node.attrs["axis"] == axis for node in nodes):
+        return None
+    parts: list[Any] = []
+    for x, node in zip(m.args, nodes, strict=True):
+        parts += m.inputs(node) if node and node.attrs["axis"] == axis else [x]
+    return ops.concat(parts, axis)
+
+
 @rule("reverse")
 def reverse_twice(m: Match) -> Any:
     """Rewrite reverse along no axis -> x; reverse(reverse x) -> x along the axes of one of them."""
