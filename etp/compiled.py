@@ -9,6 +9,7 @@ from etp_ir.errors import NotSupportedError
 from etp_ir.passes import dce, lower
 from etp_ir.passes.simplify import simplify
 from etp_ir.transforms.batch import batch_program
+from etp_ir.transforms.dataflow import reached
 from etp_ir.transforms.roll import roll
 from etp_ir.types import DType, TensorType
 
@@ -153,7 +154,8 @@ class Compiled:
         else:
             return 0
         outputs = {o.value for o in program.outputs if o.role.kind in ("grad", "trace")}
-        made = (v for n in program.nodes for v in n.outputs if v not in outputs)
+        varying = [p.value for p in program.inputs if p.role.kind not in ("param", "const")]
+        made = (v for n in reached(program.nodes, varying) for v in n.outputs if v not in outputs)
         return batch * sum(v.type.nbytes for v in made)
 
     # -- programs ---------------------------------------------------------------------------

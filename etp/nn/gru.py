@@ -9,10 +9,10 @@ import numpy as np
 from etp_ir import namespace as xp
 from etp_ir.errors import ModelError, nearest
 
-from ..functional import matmul
+from ..functional import element_wise, matmul
 from ..init import Rng, zeros
 from ..model import Module, Param, State
-from .linear import Gate
+from .linear import Gate, products
 
 
 class GRUCell(Module):
@@ -36,11 +36,16 @@ class GRUCell(Module):
         Width of the input and of the state.
     reset
         ``"after"`` or ``"before"``.
+    fused
+        Make the products of the gates with the same vector one product, see `products`. It is
+        worth it where small products cost more than their arithmetic; measure before.
     rng
         Generator or seed of the initial weights: Glorot for the input, orthogonal for the state.
     """
 
-    def __init__(self, n_in: int, n_rec: int, *, reset: str = "after", rng: Rng) -> None:
+    def __init__(
+        self, n_in: int, n_rec: int, *, reset: str = "after", fused: bool = False, rng: Rng
+    ) -> None:
         if reset not in ("after", "before"):
             raise ModelError(f"no reset variant {reset!r}{nearest(reset, ('after', 'before'))}")
         rng = np.random.default_rng(rng)
@@ -48,16 +53,23 @@ class GRUCell(Module):
         self.z = Gate(n_in, n_rec, rng=rng)
         self.n = Gate(n_in, n_rec, rng=rng)
         self.b_rec = Param(zeros((n_rec,))) if reset == "after" else None
+        self.fused = fused
         self.h = State((n_rec,))
 
     def __call__(self, x: Any) -> Any:
         """Return the new state."""
-        h = self.h.value
-        r = xp.sigmoid(self.r(x, h))
-        z = xp.sigmoid(self.z(x, h))
+        h, fused = self.h.value, self.fused
+        gates = (self.r, self.z, self.n)
+        of_x = products(x, [gate.w_in for gate in gates], fused=fused)
+        r, z, n = (gate.biased(y) for gate, y in zip(gates, of_x, strict=True))
         if self.b_rec is None:
-            n = xp.tanh(self.n(x, r * h))
+            of_r, of_z = products(h, [self.r.w_rec, self.z.w_rec], fused=fused)
         else:
-            n = xp.tanh(self.n.from_input(x) + r * matmul(h, self.n.w_rec, self.b_rec))
+            of_r, of_z, of_n = products(h, [gate.w_rec for gate in gates], fused=fused)
+        r, z = xp.sigmoid(r + of_r), xp.sigmoid(z + of_z)
+        if self.b_rec is None:
+            n = xp.tanh(n + matmul(r * h, self.n.w_rec))
+        else:
+            n = xp.tanh(n + r * (of_n + element_wise(self.b_rec)))
         self.h.value = (1 - z) * n + z * h
         return self.h.value

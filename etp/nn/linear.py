@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from etp_ir import namespace as xp
 
-from ..functional import matmul
+from ..functional import element_wise, matmul
 from ..init import Initializer, Rng, constant, glorot, orthogonal
 from ..model import Module, Param
 
@@ -77,4 +79,22 @@ class Gate(Module):
 
     def from_input(self, x: Any) -> Any:
         """Return the part that does not depend on the state, with the bias."""
-        return matmul(x, self.w_in, self.b)
+        return self.biased(matmul(x, self.w_in))
+
+    def biased(self, y: Any) -> Any:
+        """Return ``y + b``."""
+        return y if self.b is None else xp.add(y, element_wise(self.b))
+
+
+def products(x: Any, weights: Sequence[Any], *, fused: bool) -> list[Any]:
+    """Return the product of ``x`` with each weight.
+
+    With ``fused`` they are one product with the weights side by side, which is then split: one
+    large matrix product instead of several small ones, and one trace instead of several. The
+    gradients are the same.
+    """
+    if not fused:
+        return [matmul(x, w) for w in weights]
+    y = matmul(x, xp.concat(list(weights), axis=1))
+    ends = list(accumulate(w.shape[1] for w in weights))
+    return [y[..., a:b] for a, b in zip([0, *ends], ends, strict=False)]

@@ -54,7 +54,7 @@ exact: it acts within the step; its direct gradient is all there is
   readout.bias    2    no trace
 
 {scopes}
-ETP100 info     10 x traced                cell.r.w_in, cell.r.b and 8 more
+ETP100 info     10 x traced                cell.r.w_in, cell.z.w_in and 8 more
 ETP401 info      1 x recurrent-product     cell.h
 """
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import etp
 from etp import nn
 from etp.model import Module, collect, trace_step
+from etp_ir.core import Program
 from etp_ir.interpreter import evaluate
 from etp_ir.parser import parse
 from etp_ir.types import F64, TensorType
@@ -110,7 +112,9 @@ CASES: dict[str, tuple[Callable[[], Module], Twin]] = {
     ),
     "gru": (lambda: nn.GRUCell(N_IN, N, rng=2), gru),
     "gru, reset before": (lambda: nn.GRUCell(N_IN, N, reset="before", rng=2), gru_before),
+    "gru, fused": (lambda: nn.GRUCell(N_IN, N, fused=True, rng=2), gru),
     "lstm": (lambda: nn.LSTMCell(N_IN, N, rng=3), lstm),
+    "lstm, fused": (lambda: nn.LSTMCell(N_IN, N, fused=True, rng=3), lstm),
     "lif": (lambda: nn.LIFCell(N_IN, N, rng=4), lif),
     "lif, reset to zero": (
         lambda: nn.LIFCell(N_IN, N, reset="zero", detach_reset=False, bias=0.1, rng=4),
@@ -190,9 +194,76 @@ def test_input_and_recurrent_weights_are_separate_products() -> None:
     ]
     assert sources == [
         (source, f"{gate}.{weight}")
-        for gate in "rzn"
         for source, weight in (("x", "w_in"), ("h", "w_rec"))
+        for gate in "rzn"
     ]
+
+
+# -- fused gates ---------------------------------------------------------------------------
+FUSABLE: dict[str, tuple[Callable[..., Module], int, int]] = {
+    # The products of one step, apart and fused; the recurrent one of n needs r with "before".
+    "gru": (lambda **kw: nn.GRUCell(N_IN, N, rng=2, **kw), 6, 2),
+    "gru, reset before": (lambda **kw: nn.GRUCell(N_IN, N, reset="before", rng=2, **kw), 6, 3),
+    "lstm": (lambda **kw: nn.LSTMCell(N_IN, N, rng=3, **kw), 8, 2),
+}
+
+
+def fused_pair(name: str, rule: str, schedule: str) -> list[etp.Learner]:
+    """Return learners of one network, its gates apart and fused."""
+    make = FUSABLE[name][0]
+    found = []
+    for fused in (False, True):
+        cell, _ = randomised(lambda fused=fused: make(fused=fused))
+        model = nn.Sequential(cell, nn.Linear(N, 3, rng=9))
+        found.append(etp.compile(
+            model, rule, "softmax_cross_entropy", backend="numpy", dtype="float64",
+            schedule=schedule, batch_size=2,
+        ))  # fmt: skip
+    return found
+
+
+def count(program: Program, *primitives: str) -> int:
+    return sum(node.primitive.name in primitives for node in program.walk())
+
+
+@pytest.mark.parametrize("schedule", ["step", "chunk(4)"])
+@pytest.mark.parametrize("rule", ["d_rtrl", "pp_prop", "rtrl", "bptt"])
+@pytest.mark.parametrize("name", list(FUSABLE))
+@pytest.mark.filterwarnings("ignore::etp.CompilationWarning")
+def test_fused_gates_have_the_gradients_of_separate_ones(
+    name: str, rule: str, schedule: str
+) -> None:
+    rng = np.random.default_rng(5)
+    xs, ys = rng.normal(size=(T, 2, N_IN)), rng.integers(0, 3, size=(T, 2))
+    apart, fused = (lr.grad(xs, ys)[0] for lr in fused_pair(name, rule, schedule))
+    assert list(apart) == list(fused)
+    for path, grad in apart.items():
+        scale = np.abs(grad).max()
+        assert scale > 1e-4
+        np.testing.assert_allclose(fused[path], grad, rtol=1e-10, atol=1e-10 * scale)
+
+
+@pytest.mark.parametrize("name", list(FUSABLE))
+@pytest.mark.filterwarnings("ignore::etp.CompilationWarning")
+def test_fused_gates_need_fewer_products_and_join_their_weights_once(name: str) -> None:
+    _, of_apart, of_fused = FUSABLE[name]
+    x, y = np.zeros(N_IN), 0
+    stages = []
+    for learner in fused_pair(name, "d_rtrl", "chunk"):
+        learner.specialise(x, y, length=T)
+        stages.append(learner.program)
+    apart, fused = stages
+    assert count(apart.traced, "etp.matmul") == of_apart + 1
+    assert count(fused.traced, "etp.matmul") == of_fused + 1
+    products = "contract", "etp.matmul"
+    assert count(fused.scheduled, *products) < count(apart.scheduled, *products)
+    params = {p.value for p in fused.scheduled.inputs_of("param")}
+    joined = [n for n in fused.scheduled.nodes
+              if n.primitive.name == "concat" and params.issuperset(n.inputs)]  # fmt: skip
+    assert len(joined) == 2  # before the loop, one of w_in and one of w_rec
+    inside = [n for loop in fused.scheduled.nodes for r in loop.regions for n in r.walk()]
+    assert inside
+    assert not any(n.primitive.name == "concat" for n in inside)
 
 
 def test_paths_are_readable() -> None:
