@@ -25,11 +25,14 @@ from etp_ir.types import I32, TensorType
 
 from .control_checks import (
     Function,
+    check_bounds,
     check_carry,
+    check_function,
     check_pair,
     check_predicate,
     check_structure,
     common_type,
+    count,
     count_steps,
     mistaken,
     whole,
@@ -77,6 +80,9 @@ def cond(pred: Any, then: Function, otherwise: Function, *operands: Any) -> Any:
     """
     pred = unwrap(pred)
     check_predicate("cond", pred)
+    names = [f"operand {k + 1}" for k in range(len(operands))]
+    check_function("etp.cond", "first branch", then, *names)
+    check_function("etp.cond", "second branch", otherwise, *names)
     if not isinstance(pred, Tracer):
         return then(*operands) if bool(pred) else otherwise(*operands)
     b: Builder = pred.builder
@@ -141,7 +147,8 @@ def scan(
     etp.ModelError
         If types change from step to step or lengths differ, with the user's line.
     """
-    given = flatten(xs)
+    check_function("etp.scan", "body", f, "carry", "x")
+    unroll, given = count("unroll", unroll), flatten(xs)
     steps = count_steps(given.leaves, length)
     b = _builder((*flatten(carry).leaves, *given.leaves))
     if b is None:
@@ -168,16 +175,25 @@ def fori_loop(lower: Any, upper: Any, body: Function, value: Any, unroll: int = 
     Parameters
     ----------
     lower, upper
-        Integers. If they are known only while the model runs, the loop is a `while_loop`.
+        Integers. If one of them is computed by the model, the loop is a `while_loop`: results
+        and gradients are the same, at its cost.
     body
         Returns arrays of the types of ``value``.
     value
         Arrays, also in tuples, lists and dicts.
     unroll
         A loop of at most so many steps is written out.
+
+    Raises
+    ------
+    etp.ModelError
+        If a bound is no integer or types change from step to step, with the user's line.
     """
+    check_function("etp.fori_loop", "body", body, "i", "value")
+    unroll = count("unroll", unroll)
     lower, upper = unwrap(lower), unwrap(upper)
     if isinstance(lower, Tracer) or isinstance(upper, Tracer):
+        check_bounds(lower, upper)
         return while_loop(
             lambda held: held[0] < upper, lambda held: (held[0] + 1, body(held[0], held[1])),
             (lower if isinstance(lower, Tracer) else np.asarray(lower, np.int32), value),
@@ -271,6 +287,8 @@ def while_loop(test: Function, body: Function, value: Any) -> Any:
     value
         Arrays, also in tuples, lists and dicts.
     """
+    check_function("etp.while_loop", "test", test, "value")
+    check_function("etp.while_loop", "body", body, "value")
     start = flatten(value)
     b = _builder(start.leaves)
     while b is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +18,52 @@ from etp_ir.types import BOOL, TensorType, type_of
 from .place import place_of
 
 Function = Callable[..., Any]
+
+
+def check_function(what: str, part: str, f: Any, *arguments: str) -> None:
+    """Check that something can be called with as many arguments as control flow gives it.
+
+    Parameters
+    ----------
+    what
+        The function of control flow, for example ``"etp.scan"``.
+    part
+        What it is there: ``"body"``, ``"first branch"``.
+    arguments
+        What it is called with, in words.
+    """
+    if not callable(f):
+        shown = type(f).__name__ if isinstance(f, Tracer) or hasattr(f, "shape") else repr(f)
+        how = "give a function; `lambda: value` returns what is there already"
+        raise mistaken(f"the {part} of {what} is no function, got {shown}", how)
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):  # some functions that are not written in Python
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        given = f"with {_count(len(arguments))}" + (f" ({', '.join(arguments)})" * bool(arguments))
+        raise mistaken(
+            f"the {part} of {what} is called {given}, and it takes {signature}",
+            f"write it as a function of {_count(len(arguments))}", f,
+        ) from None  # fmt: skip
+
+
+def _count(n: int) -> str:
+    return {0: "no argument", 1: "one argument"}.get(n, f"{n} arguments")
+
+
+def check_bounds(lower: Any, upper: Any) -> None:
+    """Check that bounds which are known only while the model runs are single integers."""
+    for name, x in (("lower", lower), ("upper", upper)):
+        if not isinstance(x, Tracer):
+            whole(name, x)
+        elif x.shape or x.dtype.kind not in ("int", "uint"):
+            raise mistaken(
+                f"{name} must be an integer, got {x.type}",
+                "convert it with xp.astype(n, xp.int32)" if not x.shape else "give one number",
+            )  # fmt: skip
 
 
 def common_type(
@@ -41,7 +88,7 @@ def count_steps(leaves: Sequence[Any], length: int | None) -> int:
         )
     extents = list(dict.fromkeys(shape[0] for shape in shapes))
     if length is not None:
-        extents = list(dict.fromkeys((*extents, whole("length", unwrap(length)))))
+        extents = list(dict.fromkeys((*extents, count("length", length))))
     if len(extents) > 1:
         listed = " and ".join(map(str, extents))
         raise mistaken(f"etp.scan got steps of different numbers: {listed}",
@@ -60,6 +107,14 @@ def whole(what: str, x: Any) -> int:
     if isinstance(x, (bool, np.bool_)) or not hasattr(x, "__index__") or np.ndim(x):
         raise mistaken(f"{what} must be an integer, got {x!r}", "give a whole number")
     return int(x)
+
+
+def count(what: str, x: Any) -> int:
+    """Return a whole number that is not negative."""
+    n = whole(what, unwrap(x))
+    if n < 0:
+        raise mistaken(f"{what} must not be negative, got {n}", "give 0 or more")
+    return n
 
 
 def check_pair(what: str, f: Function, result: Any) -> None:

@@ -94,7 +94,8 @@ class Tracer:
     def __bool__(self) -> bool:
         raise self._concrete(
             "a traced value has no truth value, so Python cannot branch on it",
-            "use xp.where(condition, a, b), which computes both and selects",
+            "use xp.where(condition, a, b) to select element by element, etp.cond(condition, f, g) "
+            "for `if`, or etp.while_loop(test, body, value) for `while`",
         )
 
     def __float__(self) -> float:

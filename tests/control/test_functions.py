@@ -116,6 +116,41 @@ def test_a_loop_over_captured_arrays_finds_its_trace():
     assert evaluate(program, {"v": 2 * V, **constants})["output(0)"] == 2.0
 
 
+class Counting(etp.Module):
+    """Leaks as often as its input says, by a bound that the model computes or by choices."""
+
+    def __init__(self, *, computed):
+        self.w = etp.Param(np.asarray([[0.3, -0.2], [0.5, 0.4]]))
+        self.h = etp.State((2,), init=0.5)
+        self.computed = computed
+
+    def __call__(self, x):
+        y = etp.matmul(x, self.w)
+        rounds = xp.astype(xp.abs(x[0]) * 3, xp.int32)
+        if self.computed:
+            h = etp.fori_loop(0, rounds, lambda i, h: 0.8 * h + (i + 1) * y, self.h.value)
+        else:
+            h = self.h.value
+            for i in range(6):
+                h = xp.where(i < rounds, 0.8 * h + (i + 1) * y, h)
+        self.h.value = h
+        return h
+
+
+@pytest.mark.parametrize("rule", ["d_rtrl", "bptt"])
+def test_a_bound_may_be_computed_by_the_model(rule):
+    xs = np.asarray([[[0.9, 1.3]], [[0.1, 0.2]], [[1.5, -0.3]], [[-1.2, 0.7]]])
+    found = []
+    for computed in (True, False):
+        lr = etp.compile(
+            Counting(computed=computed), rule, "mse", dtype="float64", backend="numpy",
+            example=(xs[0, 0], xs[0, 0]),
+        )  # fmt: skip
+        found.append(np.asarray(lr.grad(xs, 0 * xs)[0]["w"]))
+    assert np.abs(found[1]).max() > 1e-2
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-10)
+
+
 # -- states --------------------------------------------------------------------------------
 class Cell(etp.Module):
     """Counts and decays."""
@@ -226,6 +261,52 @@ ERRORS = {
     "while test": (
         lambda v, m: etp.while_loop(lambda c: c > 0, lambda c: c, v),
         r"test of etp.while_loop must be one truth value, got bool\[3\]", "xp.any",
+    ),
+    "negative length": (
+        lambda v, m: etp.scan(lambda c, x: (c, c), v, length=-3),
+        "length must not be negative, got -3", "0 or more",
+    ),
+    "negative unroll": (
+        lambda v, m: etp.scan(lambda c, x: (c, c), v, m, unroll=-1),
+        "unroll must not be negative, got -1", "0 or more",
+    ),
+    "unroll": (
+        lambda v, m: etp.fori_loop(0, 3, lambda i, c: c, v, unroll="x"),
+        "unroll must be an integer, got 'x'", "whole number",
+    ),
+    "branch arrays": (
+        lambda v, m: etp.cond(v[0] > 0, v, 2 * v),
+        "first branch of etp.cond is no function, got Tracer", "lambda: value",
+    ),
+    "known branch": (
+        lambda v, m: etp.cond(True, lambda: v, 3.0),
+        "second branch of etp.cond is no function, got 3.0", "lambda: value",
+    ),
+    "branch arguments": (
+        lambda v, m: etp.cond(v[0] > 0, lambda: v, lambda a: a),
+        r"second branch of etp.cond is called with no argument, and it takes \(a\)",
+        "function of no argument",
+    ),
+    "scan arguments": (
+        lambda v, m: etp.scan(lambda c: (c, c), v, m),
+        r"body of etp.scan is called with 2 arguments \(carry, x\), and it takes \(c\)",
+        "function of 2 arguments",
+    ),
+    "fori arguments": (
+        lambda v, m: etp.fori_loop(0, 30, lambda c: c, v),
+        r"body of etp.fori_loop is called with 2 arguments \(i, value\)", "2 arguments",
+    ),
+    "while arguments": (
+        lambda v, m: etp.while_loop(lambda: True, lambda c: c, v),
+        r"test of etp.while_loop is called with one argument \(value\)", "one argument",
+    ),
+    "traced bound": (
+        lambda v, m: etp.fori_loop(0, v[0], lambda i, c: c, v),
+        r"upper must be an integer, got f64\[\]", "xp.astype",
+    ),
+    "bound beside a traced one": (
+        lambda v, m: etp.fori_loop(0.5, xp.astype(v[0], xp.int32), lambda i, c: c, v),
+        "lower must be an integer, got 0.5", "whole number",
     ),
 }  # fmt: skip
 
