@@ -34,6 +34,8 @@ def pack(learner: Learner) -> dict[str, Any]:
         "format": FORMAT,
         "rule": learner.options.rule.name,
         "window": learner.options.window,
+        "scope": str(learner.options.scope),
+        "tail": learner.options.tail,
         "params": {n: np.array(as_numpy(x)) for n, x in learner.params.items()},
         "stream": {n: np.array(as_numpy(x)) for n, x in learner.stream.items()},
         "optimizer": {n: np.array(as_numpy(x)) for n, x in learner.optimizer_state.items()},
@@ -80,12 +82,17 @@ def check(state: Mapping[str, Any]) -> None:
 
 
 def _check_stream(learner: Learner, state: Mapping[str, Any]) -> None:
-    rule, mine = state.get("rule"), learner.options.rule.name
-    if rule != mine:
-        raise ModelError(
-            f"the stream was made by rule {rule!r}, this learner uses {mine!r}\n"
-            "compile the model with the same rule, or drop the stream: state['stream'] = {}"
-        )
+    options = learner.options
+    settings = {
+        "rule": options.rule.name, "scope": str(options.scope), "tail": options.tail
+    }  # fmt: skip
+    for what, mine in settings.items():
+        if state.get(what) != mine:
+            raise ModelError(
+                f"the stream was made by {what} {state.get(what)!r}, this learner uses {mine!r}\n"
+                f"compile the model with the same {what}, or drop the stream: "
+                "state['stream'] = {}"
+            )
     for name, held in collect(learner.engine.model).states.items():
         found = state["stream"].get(name)
         if found is None or np.shape(found)[1:] != held.shape:

@@ -95,7 +95,13 @@ def compile(
                 "choose 'float16', or backend 'jax'"
             )
     followed = parse_scope(chosen.default_scope if scope is None else scope)
-    options = Options(chosen, window, schedule, stored, followed, parse_tail(tail))
+    tail = parse_tail(tail)
+    if not isinstance(chosen, rules.TraceRule) and (followed.name != "full" or tail != "diagonal"):
+        raise NotSupportedError(
+            f"{chosen.name} keeps no traces and follows everything: scope and tail have no meaning\n"
+            "leave them out, or choose an online rule"
+        )
+    options = Options(chosen, window, schedule, stored, followed, tail)
     learner = Learner(
         model, options=options, loss=loss, backend=runner, batch_size=batch_size,
         dtype=_float(dtype, "dtype"), check=check,

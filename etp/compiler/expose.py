@@ -16,6 +16,7 @@ from etp_ir.builder import Builder
 from etp_ir.core import Node, Operand, Program, Value
 from etp_ir.passes import dce
 from etp_ir.primitive import get
+from etp_ir.tracer import operand, wrap
 
 
 @define
@@ -88,25 +89,31 @@ class _Rewriter:
         elif all(v in self.fixed or v in self.weights for v in values):
             self._expression(node, [self.weights[v] for v in values if v in self.weights])
         else:
-            operand = node.primitive.weight if node.primitive.is_etp else None
+            weight = node.primitive.weight if node.primitive.is_etp else None
             self._emit(node, [
-                self._bare(x) if i == operand else self._met(x) for i, x in enumerate(node.inputs)
+                self._bare(x) if i == weight else self._met(x) for i, x in enumerate(node.inputs)
             ])  # fmt: skip
 
     def _expression(self, node: Node, parts: list[_Weight]) -> None:
         """Keep an expression of parameters twice: with its marks, and without."""
         self._emit(node, [self.env.get(x, x) for x in node.inputs])
-        if node.primitive.name == "etp.element_wise":
+        operands = [
+            self.weights[x].bare if isinstance(x, Value) and x in self.weights
+            else self.env.get(x, x)
+            for x in node.inputs
+        ]  # fmt: skip
+        if node.primitive.lower is not None and node.primitive.is_etp:
             (result,) = node.outputs
-            self.weights[result] = _Weight(self.env[result], parts[0].bare, unmarked=False)
+            with self.builder.at(node.source):
+                lowered = node.primitive.lower(*(wrap(self.builder, x) for x in operands))
+            # A product of parameters meets the data as a whole.
+            spread = node.primitive.positions != "elementwise"
+            self.weights[result] = _Weight(
+                self.env[result], operand(self.builder, lowered), unmarked=False, spread=spread
+            )
             return
         bare: Sequence[Operand] = [self.env[v] for v in node.outputs]
         if any(p.bare is not p.marked for p in parts):
-            operands = [
-                self.weights[x].bare if isinstance(x, Value) and x in self.weights
-                else self.env.get(x, x)
-                for x in node.inputs
-            ]  # fmt: skip
             with self.builder.at(node.source):
                 hint = node.outputs[0].hint
                 bare = self.builder.emit(node.primitive, operands, dict(node.attrs), hint)

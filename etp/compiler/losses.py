@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from etp_ir.core import Node, Value
 
-from .coverage import DENSE
+from .coverage import BLOCK, DENSE
 from .positions import Cut
 from .structure import HiddenParamOpRelation, Structure
 
@@ -45,6 +45,7 @@ def _onward(s: Structure, relation: HiddenParamOpRelation, reached: list[str]) -
                 continue
             how = relation.edges.get((other, name))
             kept = how == DENSE or s.influence.keeps_positions(other, name)
+            kept = kept or (how == BLOCK and s.pattern.keeps_positions(other, name))
             if how is None or not kept:
                 cut = s.influence.cut(s.states[name][0], other)
                 if cut is None:

@@ -39,6 +39,11 @@ class Pattern:
         """Return which positions of a new state each position of an old one reaches."""
         return self.within(self.states[old][0], new)
 
+    def keeps_positions(self, new: str, old: str) -> bool:
+        """Whether no position of an old state reaches another position of a new one."""
+        rows, columns = np.nonzero(self.onward(new, old))
+        return bool((rows == columns).all())
+
     def _row(self, state: str) -> dict[Value, Sets]:
         if state not in self._rows:
             self._rows[state] = self._propagate(self.states[state][1])

@@ -153,9 +153,10 @@ class Report:
 
     def _print_scopes(self, console: Any) -> None:
         """Print what following more would cost, where something is not followed."""
-        if all(p.status == "exact" for p in self.parameters.values()) or not self.scopes:
+        least = next(iter(self.scopes.values()), None)
+        if least is None or least.exact == len(self.parameters):
             return
-        console.print(f"\n[dim]{'scope':<15}exact     traces     flop per step[/]", highlight=False)
+        console.print(f"\n[dim]{'scope':<15}exact     traces     flop for them[/]", highlight=False)
         for name, price in self.scopes.items():
             text = (f"{name:<15}{price.exact:>2} of {len(price.parameters):<4}"
                     f"{_bytes(price.trace_bytes):<11}{_count(price.flops)}"
@@ -189,7 +190,7 @@ def shares(structure: Structure, node: Node) -> dict[str, float]:
     """Return the parts that parameters have in the weight of a product, by their sizes."""
     types = {p.name: p.type for p in structure.program.inputs_of("param")}
     inside = structure.weights[node].params
-    total = sum(types[n].size for n in inside)
+    total = max(sum(types[n].size for n in inside), 1)
     return {n: types[n].size / total for n in inside}
 
 

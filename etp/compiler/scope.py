@@ -54,18 +54,22 @@ def parse_scope(scope: str | Scope) -> Scope:
     """
     if isinstance(scope, Scope):
         return scope
+    name, hops = scope, None
     if isinstance(scope, str):
-        match = re.fullmatch(r"(\w+?)(?:\((\d+)\))?", scope.strip().lower())
-        if match and match[1] in SCOPES and (match[1] == "sparse_n") is bool(match[2]):
-            hops = int(match[2] or 1)
-            if match[1] != "sparse_n":
-                return Scope(match[1])
-            if hops >= 1:
-                return Scope("coupled") if hops == 1 else Scope("sparse_n", hops)
-    hint = nearest(scope.split("(")[0], list(SCOPES)) if isinstance(scope, str) else ""
+        match = re.fullmatch(r"\s*(\w+?)\s*(?:\(\s*(\d+)\s*\))?\s*", scope.lower())
+        name, hops = match.groups() if match else (scope, None)
+    if name == "sparse_n":
+        if hops is None or int(hops) < 1:
+            raise NotSupportedError(
+                f"scope {scope!r} needs a number of hops of at least 1, as in 'sparse_n(2)'"
+            )
+        return Scope("coupled") if int(hops) == 1 else Scope("sparse_n", int(hops))
+    if name in SCOPES and hops is None:
+        return Scope(str(name))
+    close = nearest(name, list(SCOPES)) if isinstance(name, str) else ""
     raise NotSupportedError(
         f"scope {scope!r} is none of 'diagonal', 'coupled', 'sparse_n(N)' with N >= 1, 'layered', "
-        f"'full'{hint}"
+        f"'full'{close if name not in SCOPES else ''}"
     )
 
 

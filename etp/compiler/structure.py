@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import networkx as nx
@@ -130,7 +131,7 @@ class Weight:
     params: tuple[str, ...]
 
 
-@frozen(eq=False)
+@frozen(eq=False, slots=False)
 class Structure:
     """All a learning rule needs to know about one step of a model.
 
@@ -150,6 +151,8 @@ class Structure:
         What leads where, and how.
     scope, tail
         How much is followed.
+    known
+        Values that are constants.
     """
 
     program: Program
@@ -161,6 +164,12 @@ class Structure:
     influence: Influence
     scope: Scope
     tail: str
+    known: Known = field(repr=False)
+
+    @cached_property
+    def pattern(self) -> Pattern:
+        """Which positions of new states can be reached at all."""
+        return Pattern(self.program, self.states, self.known)
 
     @property
     def dependence(self) -> Dependence:
@@ -209,7 +218,9 @@ def analyse(
     relations = find_hidden_param_op_relations(
         program, weights, groups, influence, scope=scope, tail=tail, known=known
     )
-    return Structure(program, states, reaches, groups, relations, weights, influence, scope, tail)
+    return Structure(
+        program, states, reaches, groups, relations, weights, influence, scope, tail, known
+    )
 
 
 def find_hidden_groups(influence: Influence) -> tuple[HiddenGroup, ...]:

@@ -165,9 +165,9 @@ def leave(steps: Steps, step: AdjointStep) -> Program:
             })  # fmt: skip
             moved = lane.matrix(arrays, relation) @ eps
             for a in mine:
-                share = b.input(f"source.{a.name}", a.type, Role("value", (a.name,)))
-                total = ops.add(moved.entries[a.state or ""].array,
-                                cast(Tracer(b, share), steps.dtype))  # fmt: skip
+                wide = a.type.with_dtype(steps.dtype)
+                share = Tracer(b, b.input(f"source.{a.name}", wide, Role("value", (a.name,))))
+                total = ops.add(moved.entries[a.state or ""].array, share)
                 pairs.append((cast(total, a.type.dtype).value, a.role))
     return tidy(b.finish(pairs))
 

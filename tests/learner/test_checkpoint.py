@@ -51,7 +51,7 @@ def test_a_state_dict_is_plain_arrays_under_readable_names() -> None:
     stream(lr, range(3), etp.optim.adam(0.01))
     state = lr.state_dict()
     assert {k: v for k, v in state.items() if not isinstance(v, dict)} == {
-        "format": 1, "rule": "d_rtrl", "window": 1
+        "format": 1, "rule": "d_rtrl", "window": 1, "scope": "diagonal", "tail": "diagonal"
     }  # fmt: skip
     names = ["cell.w", "cell.a", "readout.weight", "readout.bias"]
     assert list(state["params"]) == names

@@ -111,3 +111,59 @@ def test_backends_agree_under_full(model):
             for b in ("numpy", "jax")
         ]
         check_close({n: np.asarray(g) for n, g in got[1].items()}, got[0], 1e-5)
+
+
+def test_coupled_is_exact_for_self_connections():
+    """Where weights join each unit to itself only, the block of each position is all there is."""
+    from etp import xp
+    from tests.rules.test_tails import both
+
+    class Selves(etp.Module):
+        def __init__(self):
+            rng = np.random.default_rng(0)
+            self.w = etp.Param(rng.normal(size=(2, 2)))
+            self.r = etp.Param(rng.normal(size=(2, 2)))
+            self.own = np.eye(2)
+            self.h = etp.State((2,))
+
+        def __call__(self, x):
+            drive = etp.matmul(x, self.w) + etp.matmul(self.h.value, self.own * self.r)
+            self.h.value = xp.tanh(drive)
+            return self.h.value
+
+    for scope, status in (("diagonal", "approximate"), ("coupled", "exact")):
+        lr, got, want = both(Selves(), scope=scope)
+        assert lr.report().parameters["w"].status == status
+        assert (deviation(got, want)["w"] < 1e-12) is (status == "exact")
+
+
+@pytest.mark.parametrize("schedule", ["step", 3, "auto"])
+def test_narrow_traces_under_every_schedule(schedule):
+    """Traces kept narrowly change rounding and nothing else, also where a chunk hands them on."""
+    wide = gradient("leaky", "d_rtrl", length=7, schedule=schedule)
+    narrow = gradient("leaky", "d_rtrl", length=7, schedule=schedule, trace_dtype="float32")
+    check_close(narrow, wide, 1e-5)
+
+
+def test_scopes_are_checked():
+    for text in ("sparse_n", "sparse_n(0)", "layerd", "full(2)", 3, "diagonal "):
+        if text == "diagonal ":
+            assert learner("leaky", "d_rtrl", scope=text).options.scope.name == "diagonal"
+            continue
+        with pytest.raises(etp.NotSupportedError, match="scope"):
+            learner("leaky", "d_rtrl", scope=text)
+    with pytest.raises(etp.NotSupportedError, match="tail"):
+        learner("leaky", "d_rtrl", tail="exakt")
+    with pytest.raises(etp.NotSupportedError, match="no meaning"):
+        learner("leaky", "bptt", scope="diagonal")
+
+
+def test_a_stream_keeps_its_scope():
+    from tests.models import data
+
+    x, y = data(2, 2)
+    first = learner("rnn", "d_rtrl")
+    first.step(x[0], y[0])
+    for options in ({"scope": "coupled"}, {"scope": "full"}, {"tail": "exact"}):
+        with pytest.raises(etp.ModelError, match="the stream was made by"):
+            learner("rnn", "d_rtrl", **options).load_state_dict(first.state_dict())

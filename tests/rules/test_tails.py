@@ -217,6 +217,40 @@ def test_parts_of_a_weight_without_derivative(scope: str, expression: Any) -> No
     check_close(got, want, 1e-12)
 
 
+class Constant(etp.Module):
+    """Products without data: of a constant, of two parameters, and of one that is a weight."""
+
+    def __init__(self, kind: str) -> None:
+        rng = np.random.default_rng(0)
+        self.w = etp.Param(rng.normal(size=(N_IN, 2)))
+        self.a = etp.Param(rng.normal(size=(N_IN, N_IN)))
+        self.ones = np.ones(N_IN)
+        self.h = etp.State((2,))
+        self.kind = kind
+
+    def __call__(self, x: Any) -> Any:
+        if self.kind == "constant":
+            drive = etp.matmul(self.ones, self.w) * x[0] + xp.sum(etp.matmul(x, self.a))
+        elif self.kind == "both":
+            drive = etp.matmul(self.a[0], self.w) * x[0]
+        else:
+            drive = etp.matmul(x, etp.matmul(self.a, self.w))
+        self.h.value = 0.7 * self.h.value + xp.tanh(drive)
+        return self.h.value
+
+
+@pytest.mark.parametrize("scope", ["diagonal", "layered", "full"])
+@pytest.mark.parametrize("kind", ["constant", "both", "weight"])
+def test_products_without_data_count_once(kind: str, scope: str) -> None:
+    for schedule in ("step", "auto", 2):
+        lr, got, want = both(Constant(kind), scope=scope, schedule=schedule)
+        assert lr.report().parameters["w"].status == "exact"
+        assert np.abs(want["w"]).max() > 1e-2
+        assert deviation(got, want)["w"] < 1e-12
+        if scope == "full":
+            check_close(got, want, 1e-12)
+
+
 class Line(etp.Module):
     """A delay line: it acts on a state that the step computes before it, and nothing feeds back."""
 
