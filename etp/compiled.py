@@ -142,7 +142,7 @@ class Compiled:
         """Return how ``length`` steps with fixed weights are computed."""
         o = self.options
         window = min(o.window, length)
-        return choose(o.rule, window, o.schedule, length, self._kept(batch))
+        return choose(o.rule, window, o.schedule, length, lambda: self._kept(batch))
 
     def _kept(self, batch: int) -> int:
         """Return the bytes that one step of a chunk keeps, an upper bound."""

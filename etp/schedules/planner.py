@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from attrs import frozen
 
@@ -45,14 +46,16 @@ def parse_schedule(schedule: str | int) -> tuple[str, int | None]:
 
 
 def choose(
-    rule: LearningRule, window: int, schedule: str | int, length: int, bytes_per_step: int
-) -> Choice:
+    rule: LearningRule, window: int, schedule: str | int, length: int,
+    bytes_per_step: Callable[[], int],
+) -> Choice:  # fmt: skip
     """Return the plan for ``length`` steps with fixed weights.
 
     Parameters
     ----------
     bytes_per_step
-        Bytes of the values that one step of a chunk keeps for later.
+        Returns the bytes of the values that one step of a chunk keeps for later; called only
+        where the choice depends on them.
     """
     kind, given = parse_schedule(schedule)
     if not isinstance(rule, TraceRule):
@@ -63,8 +66,7 @@ def choose(
             return Choice(Plan("scan", length), "step", f"traces advance at every step: {reason}")
         why = f"traces advance at every step and are read every {window} steps"
         return Choice(Plan("window", window), "step", why)
-    fits = max(8, CHUNK_BYTES // max(bytes_per_step, 1))
-    width = given or min(length, fits)
+    width = given or min(length, max(8, CHUNK_BYTES // max(bytes_per_step(), 1)))
     if window >= 2:
         width = -(-width // window) * window
     width = min(width, length)

@@ -173,7 +173,7 @@ class Sequences:
         entering: bool, leaving: bool,
     ) -> Program:  # fmt: skip
         b = Builder(chunk.name, share=True)
-        varying = {p.name for p in chunk.inputs if p.role.kind in SLICED}
+        varying = [p.name for p in chunk.inputs if p.role.kind in SLICED]
         given: dict[str, Tracer] = {}
         for port in chunk.inputs:
             type = port.type
