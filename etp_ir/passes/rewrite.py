@@ -65,14 +65,9 @@ class Rewriter(Builder):
         types: Sequence[TensorType] | None = None,
     ) -> tuple[Value, ...]:  # fmt: skip
         """Return the outputs of the node, or of what a rule replaces it by."""
-        match = Match(self, primitive, tuple(inputs), attrs, types)
-        for candidate in _rules(primitive):
-            found = candidate(match)
-            if found is None:
-                continue
-            self.fired += 1
-            results = found if isinstance(found, tuple) else (found,)
-            return tuple(_named(match.value(x), hint) for x in results)
+        replaced = self._replaced(Match(self, primitive, tuple(inputs), attrs, types), hint)
+        if replaced is not None:
+            return replaced
         appended = len(self.nodes)
         outputs = super().emit(primitive, inputs, attrs, hint, types)
         if len(self.nodes) > appended:
@@ -80,6 +75,21 @@ class Rewriter(Builder):
             if primitive.name == "broadcast" and isinstance(inputs[0], Literal):
                 self.constants[outputs[0]] = inputs[0].value
         return outputs
+
+    def replacement(self, node: Node, inputs: Sequence[Operand]) -> tuple[Value, ...] | None:
+        """Return the outputs of what a rule replaces a node by, or None if no rule applies."""
+        self.source = node.source
+        match = Match(self, node.primitive, tuple(inputs), node.attrs)
+        return self._replaced(match, node.outputs[0].hint)
+
+    def _replaced(self, match: Match, hint: str) -> tuple[Value, ...] | None:
+        for candidate in _rules(match.primitive):
+            found = candidate(match)
+            if found is not None:
+                self.fired += 1
+                results = found if isinstance(found, tuple) else (found,)
+                return tuple(_named(match.value(x), hint) for x in results)
+        return None
 
 
 class Match:
@@ -159,8 +169,13 @@ def sweep(program: Program, region: Callable[[Program], Program] | None) -> tupl
     for port in program.inputs:
         rename(port.value, builder.input(port.name, port.type, port.role))
     for node in program.nodes:
-        changed = node if region is None else node.with_regions(region)
-        outputs = builder.copy(changed, [env.get(x, x) for x in node.inputs])
+        inputs = [env.get(x, x) for x in node.inputs]
+        outputs = None
+        if region is not None and node.regions:
+            # Before the region is changed: a rule that rebuilds the node does so itself.
+            outputs = builder.replacement(node, inputs)
+            node = node if outputs else node.with_regions(region)
+        outputs = outputs or builder.copy(node, inputs)
         for old, new in zip(node.outputs, outputs, strict=True):
             rename(old, new)
     ports: list[Any] = [(env.get(o.value, o.value), o.role) for o in program.outputs]

@@ -19,7 +19,7 @@ def simplify(program: Program) -> Program:
     Equivalent means equal up to rounding for finite values: ``x * 0`` becomes 0, also where
     ``x`` may be infinite.
     """
-    program = dce(cse(program))
+    program = dce(cse(program, inside=False))  # regions are simplified in turn
     regions_changed = True
     for _ in range(MAX_SWEEPS):
         program, fired = sweep(program, simplify if regions_changed else None)
