@@ -75,6 +75,7 @@ def explain(
     window: options.Window = None,
     scope: options.Scope = None,
     tail: options.Tail = "diagonal",
+    full: Annotated[bool, typer.Option("--full", help="Shorten nothing.")] = False,
 ) -> None:
     """Print the story of one parameter or state; without a name, what can be named."""
     learner = _learner(
@@ -85,7 +86,7 @@ def explain(
     graph = learner.graph
     console = Console(highlight=False)
     names = [*graph.statuses, *graph.states]
-    text = graph.explain(name) if name is not None else "\n".join(names)
+    text = graph.explain(name, full=full) if name is not None else "\n".join(names)
     console.print(text, markup=False, soft_wrap=True)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 from attrs import define, field
@@ -17,7 +17,7 @@ from .kinds import DiagnosticKind
 from .paths import Paths
 from .positions import Cut
 from .status import EXACT, UNREACHABLE, Status
-from .structure import HiddenParamOpRelation, Structure
+from .structure import HiddenParamOpRelation, Structure, no_feedback
 
 
 @define(slots=False, eq=False)
@@ -103,6 +103,12 @@ class Case:
             for g in self.structure.groups
         }
         return {s: paths.spread(paths.old(s), stops[g]) for s, g in paths.group_of.items()}
+
+    @cached_property
+    def forward(self) -> Callable[[str, str], bool]:
+        """Whether (new, old) is no feedback from a later hidden group to an earlier one."""
+        s = self.structure
+        return no_feedback(s.program, s.groups, s.influence)
 
     def culprit(self, start: Value, cut: Cut) -> Node:
         """Return the operation that mixes positions on the way from a value to a cut.

@@ -121,12 +121,23 @@ class ETraceGraph:
 
     # -- stories ----------------------------------------------------------------------------
     @placed
-    def explain(self, path: str | None = None, *, state: str | None = None) -> str:
+    def explain(
+        self, path: str | None = None, *, state: str | None = None, full: bool = False
+    ) -> str:
         """Return the story of one parameter or of one state.
 
         Of a parameter: where it enters, which states it reaches by which operations, what
         happens to its influence in time, its status, and what could be mended. Of a state: its
-        group, what reaches it, and what reads it.
+        group, what reaches it, and what reads it. Records come with what would mend them.
+
+        Parameters
+        ----------
+        path
+            Dotted path of a parameter or of a state.
+        state
+            Dotted path of a state, where a parameter has the same.
+        full
+            Shorten nothing, and show every record with its line.
 
         Raises
         ------
@@ -144,9 +155,9 @@ class ETraceGraph:
         if name in self.paths.params and state is None:
             return parameter_story(
                 self.paths, name, self.statuses.get(name), self.find(parameter=name),
-                self.places.get(name),
+                self.places.get(name), full,
             )  # fmt: skip
-        return state_story(self.paths, name, self.find(state=name), self.places.get(name))
+        return state_story(self.paths, name, self.find(state=name), self.places.get(name), full)
 
     def _known(self, name: object, known: object, what: str) -> None:
         names = list(known)  # type: ignore[call-overload]

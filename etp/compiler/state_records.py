@@ -124,7 +124,8 @@ def _group(case: Case, group: HiddenGroup) -> Iterator[CompilationRecord]:
                     state=b, source=first_source(way),
                 )  # fmt: skip
     moved = any(paths.new(s) is not paths.old(s) for s in group.states)
-    if moved and not case.structure.of(group) and paths.live.intersection(group.states):
+    traced = any(s in r.places for r in case.structure.relations for s in group.states)
+    if moved and not traced and paths.live.intersection(group.states):
         yield record(
             Kind.UNTRAINED_STATE, f"no traced weight acts on {' and '.join(group.states)}",
             state=first, source=case.places.get(first),
@@ -149,6 +150,8 @@ def _degenerate(case: Case, group: HiddenGroup) -> Iterator[CompilationRecord]:
         Kind.NO_TRANSITION,
         f"nothing of the transition of {' and '.join(group.states)} is position-wise",
         state=group.states[0], source=first_source(way),
+        how="" if case.structure.scope.name == "diagonal" else
+        'give the state a leak, or compile with scope="full"',
     )  # fmt: skip
 
 
@@ -188,9 +191,12 @@ def _across(case: Case, a: str, b: str) -> Iterator[CompilationRecord]:
     cut = next(paths.cuts_after(paths.old(a), b), None)
     end = case.culprit(paths.old(a), cut) if cut else None
     through = f" through {paths.title(end)}" if end else ""
+    way = [end] if end else paths.chain(paths.old(a), paths.new(b)) or ()
     yield record(
-        Kind.CROSS_GROUP, f"{a} acts on later values of {b}{through}",
-        state=a, source=end.source if end else None,
+        Kind.CROSS_GROUP, f"{a} acts on later values of {b}{through}", state=a,
+        source=first_source(way), how="" if case.forward(b, a) else Kind.RECURRENT_PRODUCT.mend,
+        why="" if case.forward(b, a) else "it is feedback to an earlier hidden group, which traces "
+        'follow under scope="full" only',
     )  # fmt: skip
 
 
@@ -214,11 +220,12 @@ def _window(case: Case) -> Iterator[CompilationRecord]:
 
 def _beyond(case: Case) -> Iterator[CompilationRecord]:
     """Yield parameters whose influence goes on beyond the positions that a scope keeps."""
+    how = "" if case.structure.scope.name == "sparse_n" else Kind.RECURRENT_PRODUCT.mend
     for relation in (r for r in case.lossy_relations if not r.coverage.complete):
         for name in case.structure.weights[relation.node].params:
             if case.lossy(name):
                 yield record(
                     Kind.BEYOND_SCOPE, f"the influence of {name} goes on beyond the reach of scope "
                     f"{case.structure.scope}", parameter=name, state=relation.states[0],
-                    source=relation.node.source,
+                    source=relation.node.source, how=how,
                 )  # fmt: skip

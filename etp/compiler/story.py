@@ -11,56 +11,65 @@ from etp_ir.source import Source
 from .coverage import BLOCK, DENSE, WISE
 from .kinds import DiagnosticKind, DiagnosticLevel
 from .paths import Paths, brief, quoted
-from .records import CompilationRecord, by_kind
+from .records import CompilationRecord
 from .status import Status
 from .structure import HiddenParamOpRelation
 
 MOST = 4
-# Lines of a section; what is longer ends in "... and N more".
-ENTRIES, TIMES, RECORDS = 7, 5, 4
+# Lines of a section, unless all is asked for; what is longer ends in "... and N more lines".
+ENTRIES, TIMES, RECORDS = 7, 5, 8
 
 
 def parameter_story(
     paths: Paths, name: str, status: Status | None, records: Sequence[CompilationRecord],
-    place: Source | None,
+    place: Source | None, full: bool = False,
 ) -> str:  # fmt: skip
-    """Return where a parameter enters, what it reaches, what is cut, and what can be mended."""
+    """Return where a parameter enters, what it reaches, what is cut, and what can be mended.
+
+    Parameters
+    ----------
+    full
+        Shorten nothing.
+    """
     value = paths.params[name]
     lines = [f"{name}: {status.status}" if status else name]
     if status:
         lines.append(f"  because {status.reason}")
     lines.append(f"  {value.type}, {_weights(value.type.size)}{_made(place)}")
-    lines += _section("enters", _entries(paths, name), ENTRIES)
+    lines += _section("enters", _entries(paths, name, full), ENTRIES, full)
     nodes = set(paths.products_of(name))
     mine = [r for r in paths.structure.relations if nodes.intersection(r.nodes)]
-    lines += _section("in time", _in_time(paths, mine, paths.states_of(name)), TIMES)
-    lines += _told(records)
+    lines += _section("in time", _in_time(paths, mine, paths.states_of(name), full), TIMES, full)
+    lines += _told(records, full)
     return "\n".join(lines)
 
 
 def state_story(
-    paths: Paths, name: str, records: Sequence[CompilationRecord], place: Source | None
-) -> str:
+    paths: Paths, name: str, records: Sequence[CompilationRecord], place: Source | None,
+    full: bool = False,
+) -> str:  # fmt: skip
     """Return the group of a state, what reaches it, what reads it."""
     port = paths.program.input(name)
     if name not in paths.structure.states:
         lines = [f"{name}: a state that is carried and not differentiated"]
         lines.append(f"  {port.type}{_made(place)}")
-        return "\n".join([*lines, *_told(records)])
+        return "\n".join([*lines, *_told(records, full)])
     others = [s for s in paths.group_of[name].states if s != name]
     joined = f"in one hidden group with {', '.join(others)}" if others else "a group of its own"
     lines = [f"{name}: {joined}", f"  {port.type}{_made(place)}"]
-    lines += _section("reached by", _reached_by(paths, name), ENTRIES)
-    lines += _section("read by", _readers(paths, name), TIMES)
-    lines += _section("in time", _in_time(paths, paths.structure.relations, [name]), TIMES)
-    lines += _told(records)
+    lines += _section("reached by", _reached_by(paths, name), ENTRIES, full)
+    lines += _section("read by", _readers(paths, name), TIMES, full)
+    lines += _section(
+        "in time", _in_time(paths, paths.structure.relations, [name], full), TIMES, full
+    )
+    lines += _told(records, full)
     return "\n".join(lines)
 
 
-def _section(title: str, found: Iterable[str], most: int) -> list[str]:
+def _section(title: str, found: Iterable[str], most: int, full: bool) -> list[str]:
     lines = list(found)
-    if len(lines) > most:
-        lines[most - 1 :] = [f"... and {len(lines) - most + 1} more lines"]
+    if len(lines) > most and not full:
+        lines[most - 1 :] = [f"... and {len(lines) - most + 1} more lines (shown with full=True)"]
     return [title, *(f"  {line}" for line in lines)] if lines else []
 
 
@@ -73,7 +82,7 @@ def _made(place: Source | None) -> str:
 
 
 # -- where a parameter enters, and what it reaches ------------------------------------------
-def _entries(paths: Paths, name: str) -> Iterator[str]:
+def _entries(paths: Paths, name: str, full: bool) -> Iterator[str]:
     """Yield each product of a parameter with the states that it reaches."""
     products = paths.products_of(name)
     for node in products:
@@ -83,14 +92,14 @@ def _entries(paths: Paths, name: str) -> Iterator[str]:
         yield f"{quoted(node)}{part}{place}"
         for relation in paths.structure.relations:
             if node in relation.nodes:
-                yield from (f"  {line}" for line in _arrivals(paths, relation))
-        yield from (f"  {line}" for line in _losses(paths, node))
+                yield from (f"  {line}" for line in _arrivals(paths, relation, full))
+        yield from (f"  {line}" for line in _losses(paths, node, full))
     avoid = {n.output for n in paths.marked}
     ends = [(s, paths.new(s)) for s in paths.reached(paths.params[name])]
     for target, end in [*ends, ("the loss", paths.loss)]:
         way = paths.chain(paths.params[name], end, avoid=avoid)
         if way and not any(n.primitive.is_etp for n in way):
-            yield f"plain operations, which reach {target} by {_steps(way)}"
+            yield f"plain operations, which reach {target} by {_steps(way, full=full)}"
             return
     if not products:
         yield "no weight product"
@@ -103,7 +112,7 @@ def _inside(paths: Paths, name: str, node: Node) -> str:
     return f" as part of {paths.structure.weights[node].name}{by}"
 
 
-def _arrivals(paths: Paths, relation: HiddenParamOpRelation) -> Iterator[str]:
+def _arrivals(paths: Paths, relation: HiddenParamOpRelation, full: bool) -> Iterator[str]:
     """Yield the states of a relation's group that its product reaches, with the operations."""
     for state, place in relation.places.items():
         reach = paths.structure.reaches[state]
@@ -116,11 +125,11 @@ def _arrivals(paths: Paths, relation: HiddenParamOpRelation) -> Iterator[str]:
         if place.wide:
             where = "everywhere" if place.everywhere else f"at {place.width} positions each"
         way = paths.chain(relation.y, paths.new(state), cuts=cuts)
-        by = f", by {_steps(way)}" if way else ""
+        by = f", by {_steps(way, full=full)}" if way else ""
         yield f"reaches {state} {where}{by}"
 
 
-def _losses(paths: Paths, node: Node) -> Iterator[str]:
+def _losses(paths: Paths, node: Node, full: bool) -> Iterator[str]:
     """Yield the states that a product reaches in a way that no trace follows."""
     reached = paths.reached(node.output)
     related = [r for r in paths.structure.relations if node in r.nodes]
@@ -129,8 +138,8 @@ def _losses(paths: Paths, node: Node) -> Iterator[str]:
         cut = next(paths.cuts_after(node.output, state), None)
         if cut is None or any(r.places[state].wide for r in related if state in r.places):
             continue
-        if told == 2:
-            yield "..."
+        if told == 2 and not full:
+            yield "... (more with full=True)"
             return
         told += 1
         also = "also " if related else "only "
@@ -145,7 +154,7 @@ def _place(paths: Paths, node: Node) -> str:
 
 # -- what happens in time -------------------------------------------------------------------
 def _in_time(
-    paths: Paths, relations: Sequence[HiddenParamOpRelation], states: Sequence[str]
+    paths: Paths, relations: Sequence[HiddenParamOpRelation], states: Sequence[str], full: bool
 ) -> Iterator[str]:
     """Yield how states act on those of the next step, and what of it traces follow."""
     influence = paths.structure.influence
@@ -154,12 +163,12 @@ def _in_time(
             if not influence.onward(b, a):
                 continue
             modes = {r.edges.get((b, a)) for r in relations}
-            yield f"{a} -> {b}  {_transition(paths, a, b, modes)}"
+            yield f"{a} -> {b}  {_transition(paths, a, b, modes, full)}"
         if paths.leads(paths.old(a), paths.loss):
             yield f"{a} -> the loss"
 
 
-def _transition(paths: Paths, a: str, b: str, modes: set[str | None]) -> str:
+def _transition(paths: Paths, a: str, b: str, modes: set[str | None], full: bool) -> str:
     """Return which operations of a transition are followed, and which are not."""
     old, reach = paths.old(a), paths.structure.reaches[b]
     if DENSE in modes:
@@ -169,11 +178,12 @@ def _transition(paths: Paths, a: str, b: str, modes: set[str | None]) -> str:
         parts.append("followed: each position by itself")
     elif WISE in modes:
         way = paths.chain(old, paths.new(b), cuts=reach.cuts)
-        parts.append(f"followed: {_steps(way, place=False)}" if way else "followed: it is kept")
-    ends = dict.fromkeys(_place(paths, c.node) for c in paths.cuts_after(old, b))
+        parts.append(f"followed: {_steps(way, False, full)}" if way else "followed: it is kept")
+    ends = list(dict.fromkeys(_place(paths, c.node) for c in paths.cuts_after(old, b)))
+    if len(ends) > MOST and not full:
+        ends[MOST:] = ["..."]
     if ends:
-        more = ", ..." if len(ends) > MOST else ""
-        parts.append(f"not followed: {', '.join(list(ends)[:MOST])}{more}")
+        parts.append(f"not followed: {', '.join(ends)}")
     return "; ".join(parts) or "not followed"
 
 
@@ -201,7 +211,7 @@ def _readers(paths: Paths, state: str) -> Iterator[str]:
 
 
 # -- pieces of text -------------------------------------------------------------------------
-def _steps(way: Sequence[Node] | None, *, place: bool = True) -> str:
+def _steps(way: Sequence[Node] | None, place: bool = True, full: bool = False) -> str:
     """Return the operations of a path in few words, with the lines they come from."""
     if not way:
         return "nothing in between"
@@ -209,22 +219,34 @@ def _steps(way: Sequence[Node] | None, *, place: bool = True) -> str:
     for name, same in groupby(n.primitive.name for n in way):
         count = len(list(same))
         names.append(name if count == 1 else f"{name} x{count}")
-    if len(names) > 8:
+    if len(names) > 8 and not full:
         names = [*names[:4], "...", *names[-3:]]
     lines = list(dict.fromkeys(brief(n.source) for n in way if n.source))
-    at = f" ({', '.join(lines[:3])}{', ...' if len(lines) > 3 else ''})" if lines and place else ""
+    if len(lines) > 3 and not full:
+        lines[3:] = ["..."]
+    at = f" ({', '.join(lines)})" if lines and place else ""
     return f"{', '.join(names)}{at}"
 
 
-def _told(records: Sequence[CompilationRecord]) -> list[str]:
-    """Return one line for each kind of record, and the mends of what is lost."""
+def _told(records: Sequence[CompilationRecord], full: bool) -> list[str]:
+    """Return one line for each kind of record, or for each record, with what would mend it."""
     lines: list[str] = []
-    mends: dict[str, None] = {}
-    for kind, found in by_kind(records).items():
+    for how, found in groupby(_lines(records, full), lambda line: line[1]):
+        lines += (text for text, _ in found)
+        lines += [f"  to mend: {how}"] if how else []
+    return _section("records", lines, RECORDS, full)
+
+
+def _lines(records: Sequence[CompilationRecord], full: bool) -> Iterator[tuple[str, str]]:
+    """Yield what is said of records, and how to mend what is lost."""
+    alike: dict[tuple[DiagnosticKind, str], list[CompilationRecord]] = {}
+    for one in records:
+        alike.setdefault((one.kind, one.how), []).append(one)
+    for (kind, how), found in alike.items():
         if kind is DiagnosticKind.TRACED:
             continue
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        lines.append(f"{kind.code} {kind.level.value}: {found[0].message}{more}")
-        if kind.level is not DiagnosticLevel.INFO or kind.code[3] in "46":
-            mends[found[0].how] = None
-    return _section("records", lines, RECORDS) + [f"  to mend: {m}" for m in list(mends)[:2]]
+        mended = kind.level is not DiagnosticLevel.INFO or kind.code[3] in "46"
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 and not full else ""
+        for one in found if full else found[:1]:
+            at = f" ({brief(one.source)})" if one.source and full else ""
+            yield f"{kind.code} {kind.level.value}: {one.message}{at}{more}", how if mended else ""

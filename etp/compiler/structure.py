@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -247,7 +247,7 @@ def find_hidden_param_op_relations(
 ) -> tuple[HiddenParamOpRelation, ...]:  # fmt: skip
     """Return the weight products whose influence is followed, in the order of the program."""
     home = {s: g for g in groups for s in g.states}
-    follows = _no_feedback(program, groups, influence) if scope.name == "layered" else _everything
+    follows = no_feedback(program, groups, influence) if scope.name == "layered" else _everything
     pattern = Pattern(program, influence.states, known) if scope.name == "sparse_n" else None
 
     def coverages(node: Node) -> Iterable[tuple[HiddenGroup, Coverage | None]]:
@@ -297,7 +297,9 @@ def _everything(new: str, old: str) -> bool:
     return True
 
 
-def _no_feedback(program: Program, groups: tuple[HiddenGroup, ...], influence: Influence) -> Any:
+def no_feedback(
+    program: Program, groups: tuple[HiddenGroup, ...], influence: Influence
+) -> Callable[[str, str], bool]:
     """Return the test for transitions that do not lead from a later group to an earlier one.
 
     Groups that act on each other are in the order in which the step computes them.

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import etp
+from etp import xp
 from etp.compiler import DiagnosticKind, DiagnosticLevel
 from etp.compiler.diagnostics import LOSSES
 from etp.compiler.kinds import GROUPS, kind_of
@@ -144,6 +145,85 @@ def test_the_mend_removes_it(example: Example) -> None:
     if not learner.engine.seen:
         learner.specialise(np.ones(2), np.ones(3))
     assert not learner.graph.find(kind=example.kind)
+
+
+# What a mend may tell to compile with.
+OPTIONS = r'(scope|tail|rule)="(\w+)"|(window)=(\d)'
+
+
+@RECORDED
+def test_the_options_that_a_record_names_remove_it(example: Example) -> None:
+    """Each of them by itself, except where the mend joins them by "and"."""
+    for one in quietly(example.script).graph.find(kind=example.kind):
+        named = [(m[1] or m[3], m[0]) for m in re.finditer(OPTIONS, one.how)]
+        for way in [dict(named)] if " and tail" in one.how else [{k: v} for k, v in named]:
+            script = example.script
+            for key in way:
+                script = re.sub(rf', {key}=("[^"]*"|[^,()]*(\(\))?)', "", script)
+            script = script.replace("example=(x, y)", ", ".join(["example=(x, y)", *way.values()]))
+            assert one not in quietly(script).graph.diagnostics, (one.how, way)
+
+
+class Loop(etp.Module):
+    """Two groups that act on each other through weights."""
+
+    def __init__(self) -> None:
+        self.w = etp.Param(np.full((2, 3), 0.1))
+        self.down = etp.Param(np.full((3, 3), 0.1))
+        self.up = etp.Param(np.full((3, 3), 0.1))
+        self.low = etp.State((3,))
+        self.high = etp.State((3,))
+
+    def __call__(self, x: Any) -> Any:
+        drive = etp.matmul(x, self.w) + etp.matmul(self.high, self.down)
+        self.low.value = 0.7 * self.low + xp.tanh(drive)
+        self.high.value = 0.6 * self.high + xp.tanh(etp.matmul(self.low, self.up))
+        return self.high.value
+
+
+class Summed(etp.Module):
+    """Two groups that act on each other without a product."""
+
+    def __init__(self) -> None:
+        self.w = etp.Param(np.full((2, 6), 0.1))
+        self.v = etp.State((3, 2))
+        self.a = etp.State((3,))
+
+    def __call__(self, x: Any) -> Any:
+        y = xp.reshape(etp.matmul(x, self.w), (3, 2))
+        self.v.value = 0.8 * self.v + y - 0.1 * self.a.value[:, None]
+        self.a.value = 0.9 * self.a + xp.sum(self.v.value, axis=1)
+        return self.v.value
+
+
+@pytest.mark.parametrize("scope", ["diagonal", "layered"])
+@pytest.mark.parametrize("model", [Loop, Summed])
+def test_feedback_is_mended_by_another_scope_than_what_feeds_forward(
+    model: type[etp.Module], scope: str
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", etp.CompilationWarning)
+        graphs = {
+            s: etp.compile_etrace_graph(model(), np.ones(2), scope=s)
+            for s in ("diagonal", "layered", "full")
+        }
+    found = graphs[scope].find(kind="ETP404")
+    back = {Loop: "high", Summed: "a"}[model]
+    assert {r.state for r in found} == ({back} if scope == "layered" else {*graphs[scope].states})
+    for one in found:
+        assert one.source is not None
+        wanted = "full" if one.state == back else "layered"
+        assert f'scope="{wanted}"' in one.how
+        assert one not in graphs[wanted].diagnostics
+    assert not graphs["full"].find(kind="ETP404")
+
+
+def test_what_traces_reach_everywhere_is_not_called_untraced() -> None:
+    example = next(e for e in EXAMPLES if e.kind is DiagnosticKind.UNTRAINED_STATE)
+    assert quietly(example.script).graph.find(kind="ETP306")
+    graph = etp.compile_etrace_graph(Summed(), np.ones(2), scope="layered")
+    assert "reaches a everywhere" in graph.explain("w")
+    assert not graph.find(kind="ETP306")
 
 
 # -- what is never silent ------------------------------------------------------------------
@@ -325,7 +405,7 @@ in time
   low -> the loss
 records
   ETP404 info: low acts on later values of high through `etp.matmul` with u
-  to mend: compile with scope="layered", at the price that the report gives
+    to mend: compile with scope="layered", at the price that the report gives
 """
 
 
@@ -338,6 +418,27 @@ def test_the_story_of_a_parameter() -> None:
     assert state.startswith("high: a group of its own\n  f32[3], made at model.py:6 in Net")
     assert "reached by\n  u through `etp.matmul` at model.py:10 in Net.__call__" in state
     assert "read by\n  high of the next step" in state
+
+
+def test_a_whole_story_leaves_nothing_out() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", etp.CompilationWarning)
+        graph = etp.compile_etrace_graph(Loop(), np.ones(2), scope="layered")
+    short, whole = graph.explain("w"), graph.explain("w", full=True)
+    assert "more lines (shown with full=True)" in short
+    assert "more" not in whole
+    assert "high -> high  followed" in whole
+    lines = graph.explain("low", full=True).splitlines()
+    for one in graph.find(state="low"):
+        assert any(one.code in line and one.message in line for line in lines) or (
+            one.code == "ETP100"
+        )
+    # Each mend stands below the records that it mends.
+    lines = etp.compile_etrace_graph(Loop(), np.ones(2)).explain("w").splitlines()
+    told = [(lines[i - 1][2:8], line) for i, line in enumerate(lines) if "to mend" in line]
+    assert [(code, line.split('"')[1]) for code, line in told] == [
+        ("ETP401", "full"), ("ETP404", "layered"), ("ETP404", "full"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("cell", CELLS)
