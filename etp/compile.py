@@ -98,7 +98,7 @@ def compile(
     tail = parse_tail(tail)
     if not isinstance(chosen, rules.TraceRule) and (followed.name != "full" or tail != "diagonal"):
         raise NotSupportedError(
-            f"{chosen.name} keeps no traces and follows everything: scope and tail have no meaning\n"
+            f"{chosen.name} keeps no traces: scope and tail have no meaning\n"
             "leave them out, or choose an online rule"
         )
     options = Options(chosen, window, schedule, stored, followed, tail)

@@ -12,8 +12,8 @@ from etp_ir.source import Source
 from etp_ir.types import DType
 
 from ..rules.base import LearningRule, TraceRule
-from .coverage import DENSE
 from .kinds import DiagnosticKind
+from .losses import lost_edges
 from .paths import Paths
 from .positions import Cut
 from .status import EXACT, UNREACHABLE, Status
@@ -76,21 +76,9 @@ class Case:
         The value is the mode of the edge, or None where nothing is followed.
         """
         found: dict[tuple[str, str], str | None] = {}
-        influence = self.structure.influence
         for relation in self.lossy_relations:
-            stack = [n for n in self.paths.reached(relation.y) if n in relation.places]
-            seen = set(stack)
-            while stack:
-                a = stack.pop(0)
-                for b in influence.live:
-                    if not influence.onward(b, a):
-                        continue
-                    how = relation.edges.get((b, a))
-                    if how != DENSE and (how is None or not influence.keeps_positions(b, a)):
-                        found.setdefault((a, b), how)
-                    if how is not None and b not in seen:
-                        seen.add(b)
-                        stack.append(b)
+            for old, new, how in lost_edges(self.structure, relation):
+                found.setdefault((old, new), how)
         return found
 
     @cached_property

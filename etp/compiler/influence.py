@@ -82,6 +82,10 @@ class Influence:
         """Whether a new state depends on a value."""
         return self.dependence.leads(value, self.states[state][1])
 
+    def reached(self, value: Operand) -> list[str]:
+        """Return the live states whose new value depends on a value."""
+        return [s for s in self.live if self.dependence.leads(value, self.states[s][1])]
+
     def cut(self, value: Value, state: str) -> Cut | None:
         """Return a cut on a path from a value to a new state, if there is one."""
         for cut in self.reaches[state].cuts:

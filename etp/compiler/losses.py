@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from etp_ir.core import Node, Value
 
 from .coverage import BLOCK, DENSE
@@ -11,12 +13,42 @@ from .structure import HiddenParamOpRelation, Structure
 
 def what_is_lost(s: Structure, node: Node) -> str | None:
     """Return the first path of a product's influence that is not followed, or None."""
-    reached = [n for n in s.influence.live if s.influence.leads(node.output, n)]
+    reached = s.influence.reached(node.output)
     related = [r for r in s.relations if node in r.nodes]
     lost = _within(s, node.output, reached, related)
     for relation in related:
-        lost = lost or _onward(s, relation, reached)
+        lost = lost or _onward(s, relation)
     return lost
+
+
+def lost_edges(
+    s: Structure, relation: HiddenParamOpRelation
+) -> Iterator[tuple[str, str, str | None]]:
+    """Yield pairs (old state, new state) along which influence is lost, and how it is followed.
+
+    The third item is the mode of an edge that is followed in part, or None.
+    """
+    reached = [n for node in relation.nodes for n in s.influence.reached(node.output)]
+    stack = [n for n in dict.fromkeys(reached) if n in relation.places]
+    seen = set(stack)
+    while stack:
+        old = stack.pop(0)
+        for new in s.influence.live:
+            if not s.influence.onward(new, old):
+                continue
+            how = relation.edges.get((new, old))
+            if how is None or not _whole(s, new, old, how):
+                yield old, new, how
+            if new not in seen and (how is not None or new in relation.places):
+                seen.add(new)
+                stack.append(new)
+
+
+def _whole(s: Structure, new: str, old: str, how: str) -> bool:
+    """Whether an edge holds all of the influence of one state on another."""
+    if how == DENSE or s.influence.keeps_positions(new, old):
+        return True
+    return how == BLOCK and s.pattern.keeps_positions(new, old)
 
 
 def _within(
@@ -34,27 +66,13 @@ def _within(
     return None
 
 
-def _onward(s: Structure, relation: HiddenParamOpRelation, reached: list[str]) -> str | None:
+def _onward(s: Structure, relation: HiddenParamOpRelation) -> str | None:
     """Return what is lost of what happens to states after they are reached."""
-    stack = [n for n in reached if n in relation.places]
-    seen = set(stack)
-    while stack:
-        name = stack.pop(0)
-        for other in s.influence.live:
-            if not s.influence.onward(other, name):
-                continue
-            how = relation.edges.get((other, name))
-            kept = how == DENSE or s.influence.keeps_positions(other, name)
-            kept = kept or (how == BLOCK and s.pattern.keeps_positions(other, name))
-            if how is None or not kept:
-                cut = s.influence.cut(s.states[name][0], other)
-                if cut is None:
-                    return f"the path {name} -> {other} joins no hidden group"
-                return (f"the path {name} -> {other} through {told(cut)} is not followed in "
-                        "time")  # fmt: skip
-            if other not in seen:
-                seen.add(other)
-                stack.append(other)
+    for old, new, _ in lost_edges(s, relation):
+        cut = s.influence.cut(s.states[old][0], new)
+        if cut is None:
+            return f"the path {old} -> {new} joins no hidden group"
+        return f"the path {old} -> {new} through {told(cut)} is not followed in time"
     if not relation.coverage.complete:
         return f"influence beyond the reach of scope {s.scope} is dropped"
     return None

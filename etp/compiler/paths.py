@@ -60,9 +60,7 @@ class Paths:
 
     def reached(self, value: Operand) -> list[str]:
         """Return the live states that a value reaches within the step."""
-        return [
-            n for n in self.structure.states if n in self.live and self.leads(value, self.new(n))
-        ]
+        return self.structure.influence.reached(value)
 
     @cached_property
     def varying(self) -> set[Value]:

@@ -15,7 +15,7 @@ import numpy as np
 from etp_ir.core import Literal, Node, Operand, Program, Value
 
 from .influence import Influence
-from .positions import Known, contraction_of
+from .positions import Known, contraction_of, origins
 
 # Row: position of the new state; column: element of the value.
 Sets = np.ndarray[Any, np.dtype[np.bool_]]
@@ -82,7 +82,7 @@ class Pattern:
         if kind == "elementwise":
             return out
         if kind == "structural" or (kind == "indexed" and node.inputs[1] in self.known):
-            origin = _origins(node, i, self.known)
+            origin = origins(node, i, self.known)
             sets = np.zeros((x.type.size, n), bool)
             used = origin >= 0
             np.logical_or.at(sets, origin[used], out.T[used])
@@ -134,17 +134,6 @@ def _all(outs: list[Sets], n: int, x: Value) -> Sets:
     for out in outs:
         touched |= out.any(axis=1) if out.shape[0] == n else True
     return np.repeat(touched[:, None], x.type.size, axis=1)
-
-
-def _origins(node: Node, i: int, known: Known) -> np.ndarray:
-    """Return for each element of a rearrangement the element of operand ``i`` it comes from."""
-    numbered = [
-        np.arange(1, y.type.size + 1).reshape(y.type.shape) if j == i
-        else known[y] if isinstance(y, Value) and y in known and not y.type.dtype.is_float
-        else np.zeros(y.type.shape, dtype=np.int64)
-        for j, y in enumerate(node.inputs)
-    ]  # fmt: skip
-    return np.asarray(node.primitive.reference(*numbered, **node.attrs)).ravel() - 1
 
 
 def _supports(program: Program, known: Known) -> dict[Value, np.ndarray]:

@@ -236,13 +236,7 @@ def _structural(node: Node, out: Targets, known: Known) -> list[Targets | None]:
         if isinstance(x, Literal) or not x.type.dtype.is_float:
             results.append(None)
             continue
-        numbered = [
-            np.arange(1, y.type.size + 1).reshape(y.type.shape) if j == i
-            else known[y] if isinstance(y, Value) and y in known and not y.type.dtype.is_float
-            else np.zeros(y.type.shape, dtype=np.int64)
-            for j, y in enumerate(node.inputs)
-        ]  # fmt: skip
-        origin = np.asarray(node.primitive.reference(*numbered, **node.attrs)).ravel() - 1
+        origin = origins(node, i, known)
         flat = out.ravel()
         used = (origin >= 0) & (flat != NONE)
         low = np.full(x.type.size, np.iinfo(np.int64).max)
@@ -252,6 +246,20 @@ def _structural(node: Node, out: Targets, known: Known) -> list[Targets | None]:
         merged = np.where((high != NONE) & (low != high), MANY, high)
         results.append(merged.reshape(x.type.shape))
     return results
+
+
+def origins(node: Node, i: int, known: Known) -> np.ndarray[Any, Any]:
+    """Return for each element of a rearrangement the element of operand ``i`` it comes from.
+
+    It is -1 where the element comes from elsewhere.
+    """
+    numbered = [
+        np.arange(1, y.type.size + 1).reshape(y.type.shape) if j == i
+        else known[y] if isinstance(y, Value) and y in known and not y.type.dtype.is_float
+        else np.zeros(y.type.shape, dtype=np.int64)
+        for j, y in enumerate(node.inputs)
+    ]  # fmt: skip
+    return np.asarray(node.primitive.reference(*numbered, **node.attrs)).ravel() - 1
 
 
 def _contraction(node: Node, spec: Spec, out: Targets) -> list[Targets | None]:

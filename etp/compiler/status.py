@@ -58,7 +58,7 @@ class _Judge:
     # -- one parameter ----------------------------------------------------------------------
     def parameter(self, name: str, value: Value) -> Status:
         products = [n for n, w in self.s.weights.items() if name in w.params]
-        temporal = self._reached(value)
+        temporal = self.influence.reached(value)
         if not temporal and not self.leads(value, self.loss):
             return Status(UNREACHABLE, "no path leads from it to the loss")
         if not temporal:
@@ -79,14 +79,10 @@ class _Judge:
         worst = next((v for v in verdicts if v.status != EXACT), verdicts[0])
         return worst if worst.status == EXACT else Status(APPROXIMATE, worst.reason)
 
-    def _reached(self, value: Value) -> list[str]:
-        """Return the live states that a value reaches within the step."""
-        return [n for n in self.influence.live if self.influence.leads(value, n)]
-
     def _plain(self, value: Value, products: list[Node]) -> Status | None:
         """Return a verdict on uses outside weight products, or None if none reaches a state."""
         avoid = {n.output for n in products}
-        for name in self._reached(value):
+        for name in self.influence.reached(value):
             new = self.s.states[name][1]
             if self.s.dependence.leads_avoiding(value, new, avoid):
                 return Status(DIRECT, f"an operation that is no weight product takes it to {name}, "
@@ -96,7 +92,7 @@ class _Judge:
     def _product(self, node: Node) -> Status:
         """Return the verdict on one weight product."""
         y = node.output
-        reached = self._reached(y)
+        reached = self.influence.reached(y)
         if not reached:
             return Status(EXACT, "it acts within the step; its direct gradient is all there is")
         related = [r for r in self.s.relations if node in r.nodes]

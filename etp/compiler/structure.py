@@ -104,13 +104,6 @@ class HiddenParamOpRelation:
         """States on which the influence is kept."""
         return tuple(self.places)
 
-    @property
-    def index(self) -> Targets | None:
-        """For each element of ``y`` the position of the group it reaches, or None if several."""
-        return (
-            self.places[self.group.states[0]].index if self.group.states[0] in self.places else None
-        )
-
 
 @frozen(eq=False)
 class Weight:
@@ -177,8 +170,8 @@ class Structure:
         return self.influence.dependence
 
     def of(self, group: HiddenGroup) -> tuple[HiddenParamOpRelation, ...]:
-        """Return the relations that reach a group."""
-        return tuple(r for r in self.relations if r.group is group)
+        """Return the relations whose influence on a group is followed."""
+        return tuple(r for r in self.relations if any(s in r.places for s in group.states))
 
     def cuts(self, group: HiddenGroup) -> dict[tuple[Node, int], Cut]:
         """Return what is cut out of the transition of a group."""
