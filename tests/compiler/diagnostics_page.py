@@ -28,8 +28,8 @@ model, why, and how to mend it.
 | error | it cannot be compiled so | as an exception |
 
 `learner.graph.find(parameter=..., state=..., kind=..., level=...)` returns the records that meet all of what is given,
-`learner.graph.explain("cell.w")` tells the story of one parameter, and `learner.report()` counts. A warning is turned off
-by its code: `warnings.filterwarnings("ignore", "ETP405")`.
+`learner.graph.explain("cell.w")` tells the story of one parameter, with `full=True` unabridged, and `learner.report()`
+counts. A warning is turned off by its code: `warnings.filterwarnings("ignore", "ETP405")`.
 
 Below, each code has a minimal model that brings it about, what is then printed, and a change after which it is gone. The
 models share these lines:
