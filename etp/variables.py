@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -281,6 +282,31 @@ class Param(Variable):
         self._array = fitted(new, self.shape, type_of(self._array).dtype, repr(self))
 
 
+def _extents(shape: Any) -> tuple[int, ...]:
+    """Return a shape as whole numbers."""
+    try:
+        extents = (index(shape),) if np.ndim(shape) == 0 else tuple(index(n) for n in shape)
+    except TypeError:
+        extents = (-1,)
+    if isinstance(shape, Variable) or any(n < 0 for n in extents):
+        raise mistake(
+            ModelError, f"the shape of a State is whole numbers, got {shape!r}",
+            "give its shape for one example, such as (3,); what it starts from is init=...",
+        )  # fmt: skip
+    return extents
+
+
+def _numbers(init: Any) -> np.ndarray[Any, Any]:
+    """Return what a State starts from as an array of numbers."""
+    data = np.asarray(unwrap(init))
+    if data.dtype.kind in "OUScmM":
+        raise mistake(
+            ModelError, f"a State starts from numbers, got {init!r}",
+            "give a number or an array of numbers as init",
+        )  # fmt: skip
+    return data
+
+
 class State(Variable):
     """What the model carries from one step to the next; it keeps its value until assigned.
 
@@ -308,7 +334,7 @@ class State(Variable):
         self.initial = init if isinstance(init, Param) else None
         if shape is None:
             shape = np.shape(unwrap(init))
-        extents = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+        extents = _extents(shape)
         self.declared: DType | None = None if dtype is None else dtype_of(dtype)
         if self.initial is not None and self.declared is not None:
             raise mistake(
@@ -318,8 +344,9 @@ class State(Variable):
         chosen = (self.declared or F32).numpy()
         start = np.zeros(extents, chosen)
         if init is not None:
-            data = np.asarray(unwrap(init))
-            data = data if self.declared is None and data.ndim else data.astype(chosen)
+            data = _numbers(init)
+            typed = self.declared is None and (data.ndim or isinstance(init, np.ndarray))
+            data = data if typed else data.astype(chosen)
             whole = self.initial is None and not data.ndim
             start = fitted(data[()] if whole else data, extents, None, "a State's init")
         self._start = start

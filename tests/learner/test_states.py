@@ -248,3 +248,19 @@ def test_mistakes_in_a_state() -> None:
         etp.State(init=etp.Param(np.ones(2)), dtype="int32")
     with pytest.raises(etp.ShapeError, match=r"init has shape \(3,\) and was given \(2,\)"):
         etp.State((3,), init=etp.Param(np.ones(2)))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shape": etp.Param(np.ones(3))}, {"shape": "a"}, {"shape": (2.5,)}, {"shape": -1},
+        {"shape": (None,)}, {"shape": (2,), "init": "x"},
+    ],
+)  # fmt: skip
+def test_a_state_of_nonsense_is_refused(wrong):
+    with pytest.raises(etp.ModelError, match=r"State[\s\S]*test_states\.py"):
+        etp.State(**wrong)
+
+
+def test_a_counter_without_axes_stays_whole():
+    assert etp.State(init=np.array(0, dtype="int32")).value.dtype == np.int32
