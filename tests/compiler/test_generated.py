@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::etp.CompilationWarning")
 LENGTH, BATCH = 4, 2
 X, Y = data(LENGTH, BATCH, seed=5)
 SCOPES = ("coupled", "sparse_n(2)", "layered", "full")
-BLOCKS, DRAWS = 10, 210
+BLOCKS, DRAWS = 6, 210
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 # Windows and pairs of schedules that a draw is held against.
