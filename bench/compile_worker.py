@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=COMPILERS)
     parser.add_argument("layers", type=int)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     measure(given.name, 1)
     rounds = [measure(given.name, given.layers) for _ in range(given.rounds)]
