@@ -16,10 +16,11 @@ from etp_ir.source import Source
 from etp_ir.tracer import Tracer, operand, unwrap
 from etp_ir.types import F32, DType, TensorType, dtype_of, type_of
 
+from .given import mistake
 from .initial import enter
 from .naming import named_by_locals
 from .place import place_of
-from .variables import Param, State, StepTrace, Variable, current_trace, mistake
+from .variables import Param, State, StepTrace, Variable, current_trace
 
 __all__ = ["Found", "Module", "Param", "State", "TracedStep", "collect", "trace_step"]
 

@@ -10,7 +10,6 @@ import operator
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,13 @@ from attrs import define, field
 
 from etp_ir import namespace as xp
 from etp_ir.builder import Builder
-from etp_ir.errors import ETPError, ModelError, ShapeError, compose
+from etp_ir.errors import ModelError, ShapeError
 from etp_ir.namespace.dispatch import array
 from etp_ir.source import user_source
 from etp_ir.tracer import Tracer, find_builder, is_number, unwrap
 from etp_ir.types import F32, DType, TensorType, dtype_of, type_of
 
+from .given import extents_of, fitted, mistake, numbers
 from .naming import give_name
 
 
@@ -68,12 +68,6 @@ _CURRENT: ContextVar[StepTrace | None] = ContextVar("etp_step_trace", default=No
 def current_trace() -> StepTrace | None:
     """Return the step being traced, if any."""
     return _CURRENT.get()
-
-
-def mistake(error: type[ETPError], what: str, how: str) -> ETPError:
-    """Return an error with the user's line."""
-    source = user_source()
-    return error(compose(what, where=f"at {source}" if source else "", how=how))
 
 
 class Variable:
@@ -282,31 +276,6 @@ class Param(Variable):
         self._array = fitted(new, self.shape, type_of(self._array).dtype, repr(self))
 
 
-def _extents(shape: Any) -> tuple[int, ...]:
-    """Return a shape as whole numbers."""
-    try:
-        extents = (index(shape),) if np.ndim(shape) == 0 else tuple(index(n) for n in shape)
-    except TypeError:
-        extents = (-1,)
-    if isinstance(shape, Variable) or any(n < 0 for n in extents):
-        raise mistake(
-            ModelError, f"the shape of a State is whole numbers, got {shape!r}",
-            "give its shape for one example, such as (3,); what it starts from is init=...",
-        )  # fmt: skip
-    return extents
-
-
-def _numbers(init: Any) -> np.ndarray[Any, Any]:
-    """Return what a State starts from as an array of numbers."""
-    data = np.asarray(unwrap(init))
-    if data.dtype.kind in "OUScmM":
-        raise mistake(
-            ModelError, f"a State starts from numbers, got {init!r}",
-            "give a number or an array of numbers as init",
-        )  # fmt: skip
-    return data
-
-
 class State(Variable):
     """What the model carries from one step to the next; it keeps its value until assigned.
 
@@ -334,7 +303,7 @@ class State(Variable):
         self.initial = init if isinstance(init, Param) else None
         if shape is None:
             shape = np.shape(unwrap(init))
-        extents = _extents(shape)
+        extents = extents_of(shape)
         self.declared: DType | None = None if dtype is None else dtype_of(dtype)
         if self.initial is not None and self.declared is not None:
             raise mistake(
@@ -344,7 +313,7 @@ class State(Variable):
         chosen = (self.declared or F32).numpy()
         start = np.zeros(extents, chosen)
         if init is not None:
-            data = _numbers(init)
+            data = numbers(init)
             typed = self.declared is None and (data.ndim or isinstance(init, np.ndarray))
             data = data if typed else data.astype(chosen)
             whole = self.initial is None and not data.ndim
@@ -392,23 +361,3 @@ class State(Variable):
             )
         give_name(new, f"{path}_next")
         trace.values[id(self)] = trace.written[id(self)] = new
-
-
-def fitted(new: Any, shape: tuple[int, ...], dtype: DType | None, what: str) -> Any:
-    """Return a concrete array of the shape, converted to the element type if one is given.
-
-    Raises
-    ------
-    ShapeError
-        If it has another shape; only a number fits every shape.
-    """
-    if is_number(new):
-        new = np.full(shape, new, dtype=None if dtype is None else dtype.numpy())
-    elif not hasattr(new, "shape") or not hasattr(new, "dtype"):
-        new = np.asarray(new)
-    if tuple(new.shape) != shape:
-        raise mistake(
-            ShapeError, f"{what} has shape {shape} and was given {tuple(new.shape)}",
-            "give an array of the shape that was declared",
-        )  # fmt: skip
-    return new if dtype is None or type_of(new).dtype is dtype else xp.astype(new, dtype)

@@ -1,0 +1,65 @@
+"""What users give for variables: shapes and arrays, checked and brought into form."""
+
+from __future__ import annotations
+
+from operator import index
+from typing import Any
+
+import numpy as np
+
+from etp_ir import namespace as xp
+from etp_ir.errors import ETPError, ModelError, ShapeError, compose
+from etp_ir.source import user_source
+from etp_ir.tracer import is_number, unwrap
+from etp_ir.types import DType, type_of
+
+
+def mistake(error: type[ETPError], what: str, how: str) -> ETPError:
+    """Return an error with the user's line."""
+    source = user_source()
+    return error(compose(what, where=f"at {source}" if source else "", how=how))
+
+
+def extents_of(shape: Any) -> tuple[int, ...]:
+    """Return a shape as whole numbers."""
+    try:
+        extents = (index(shape),) if np.ndim(shape) == 0 else tuple(map(index, shape))
+    except TypeError:
+        extents = (-1,)
+    if any(n < 0 for n in extents):
+        raise mistake(
+            ModelError, f"the shape of a State is whole numbers, got {shape!r}",
+            "give its shape for one example, such as (3,); what it starts from is init=...",
+        )  # fmt: skip
+    return extents
+
+
+def numbers(init: Any) -> np.ndarray[Any, Any]:
+    """Return what a State starts from as an array of numbers."""
+    data = np.asarray(unwrap(init))
+    if data.dtype.kind in "OUScmM":
+        raise mistake(
+            ModelError, f"a State starts from numbers, got {init!r}",
+            "give a number or an array of numbers as init",
+        )  # fmt: skip
+    return data
+
+
+def fitted(new: Any, shape: tuple[int, ...], dtype: DType | None, what: str) -> Any:
+    """Return a concrete array of the shape, converted to the element type if one is given.
+
+    Raises
+    ------
+    ShapeError
+        If it has another shape; only a number fits every shape.
+    """
+    if is_number(new):
+        new = np.full(shape, new, dtype=None if dtype is None else dtype.numpy())
+    elif not hasattr(new, "shape") or not hasattr(new, "dtype"):
+        new = np.asarray(new)
+    if tuple(new.shape) != shape:
+        raise mistake(
+            ShapeError, f"{what} has shape {shape} and was given {tuple(new.shape)}",
+            "give an array of the shape that was declared",
+        )  # fmt: skip
+    return new if dtype is None or type_of(new).dtype is dtype else xp.astype(new, dtype)
