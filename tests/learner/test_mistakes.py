@@ -314,7 +314,7 @@ NAMES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
         ("scope 'layred' is none of", "did you mean 'layered'?"),
     ),
     "hops of a scope": (
-        lambda: etp.compile(Net(), scope="sparse_n", backend="numpy"), ("'sparse_n(N)'",)
+        lambda: etp.compile(Net(), scope="sparse_n", backend="numpy"), ("'sparse_n(2)'",)
     ),
     "tail": (
         lambda: etp.compile(Net(), tail="exakt", backend="numpy"),
