@@ -83,9 +83,9 @@ class Case:
 
     @cached_property
     def next_to(self) -> dict[str, set[Value]]:
-        """Values that each state acts on without a new state of another group between."""
+        """Values that each state acts on without a live new state of another group between."""
         paths = self.paths
-        ends = {s: v for s in paths.group_of if isinstance(v := paths.new(s), Value)}
+        ends = {s: v for s in paths.live if isinstance(v := paths.new(s), Value)}
         stops = {
             g: {v for s, v in ends.items() if paths.group_of[s] is not g}
             for g in self.structure.groups
