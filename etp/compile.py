@@ -94,7 +94,7 @@ def compile(
                 f"backend {runner.name!r} has no {dtype_of(kind_of).array_name}\n"
                 "choose 'float16', or backend 'jax'"
             )
-    followed = parse_scope(chosen.default_scope if scope is None else scope)
+    followed = parse_scope(scope, chosen.default_scope)
     tail = parse_tail(tail)
     if not isinstance(chosen, rules.TraceRule) and (followed.name != "full" or tail != "diagonal"):
         raise NotSupportedError(

@@ -6,7 +6,7 @@ from attrs import define, field, frozen
 
 from etp_ir.core import Program
 from etp_ir.errors import NotSupportedError
-from etp_ir.passes import dce, lower
+from etp_ir.passes import lower
 from etp_ir.passes.simplify import simplify
 from etp_ir.transforms.batch import batch_program
 from etp_ir.transforms.dataflow import reached
@@ -14,6 +14,7 @@ from etp_ir.transforms.roll import roll
 from etp_ir.types import DType, TensorType
 
 from .compiler.canonical import canonical
+from .compiler.case import Case
 from .compiler.diagnostics import CompilationRecord, diagnose
 from .compiler.report import Report, cost, parameter_reports
 from .compiler.scope import Scope
@@ -66,12 +67,12 @@ class Stages:
 
 def predict_program(step: TracedStep, length: int, batch: int) -> Program:
     """Return the program of a model's outputs over a sequence."""
-    program = dce(simplify(lower(step.program)))
+    program = simplify(lower(step.program))
     axes = {p.name: 0 for p in program.inputs if p.role.kind not in ("param", "const")}
     batched = batch_program(program, batch, axes, force=range(len(program.outputs)))
     forward = {p.name: f"state({p.name})" for p in batched.inputs_of("state")}
     sliced = [p.name for p in batched.inputs_of("input")]
-    return dce(simplify(roll(batched, length, forward=forward, sliced=sliced)))
+    return simplify(roll(batched, length, forward=forward, sliced=sliced))
 
 
 @define
@@ -123,11 +124,11 @@ class Compiled:
     ) -> tuple[CompilationRecord, ...]:
         """Return the records of what was found and left out; ``found`` are the statuses."""
         o = self.options
-        return diagnose(
+        return diagnose(Case(
             self.structure, found or self.statuses(stretch, length), o.rule, o.window,
             truncated=self._truncated(stretch, length), trace_dtype=o.trace_dtype,
             places=self.step.places, streamed=self.streamed,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _truncated(self, stretch: int, length: int) -> int | None:
         return stretch if self.offline and stretch < length else None
@@ -201,7 +202,7 @@ class Compiled:
         """Return the programs of every stage."""
         sequences = self.sequences(batch)
         step = self.forms.exact if self.offline else self.forms.online
-        batched = dce(simplify(sequences.batched(step)))
+        batched = simplify(sequences.batched(step))
         return Stages(self.loss.program, step, batched, self.gradient(length, batch))
 
     def report(self, stretch: int, length: int, batch: int, backend: str) -> Report:
@@ -209,7 +210,7 @@ class Compiled:
         o = self.options
         choice = self.choose(stretch, batch)
         stages = self.stages(length, batch)
-        flops, moved = cost(dce(simplify(lower(stages.batched))))
+        flops, moved = cost(simplify(lower(stages.batched)))
         found = self.statuses(stretch, length)
         return Report(
             o.rule.name, backend, batch, o.window, choice.label, choice.why,

@@ -37,7 +37,7 @@ def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
     given = {name: value for name, value in asked.items() if value is not None}
     # Rarer updates average more gradients, which allows for longer steps.
     steps = min(parse_update(update) or task.length, task.length, 8)
-    scope = str(parse_scope(asked["scope"] or rule.default_scope))
+    scope = str(parse_scope(asked["scope"], rule.default_scope))
     full = not offline and scope in ("layered", "full")
     config = Config(**{
         "hidden": own.hidden_full if full else own.hidden,

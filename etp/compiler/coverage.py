@@ -79,12 +79,16 @@ class Coverage:
     edges
         For pairs (new state, old state): ``WISE`` along the position-wise paths, ``BLOCK`` along
         all paths from a position to itself, ``DENSE`` along all paths.
+    total
+        Whether tails count all paths from a product to the positions covered, those through
+        other products included.
     complete
         Whether nothing that starts at these places leaves them.
     """
 
     places: dict[str, Place]
     edges: Edges
+    total: bool = True
     complete: bool = True
 
 
@@ -113,7 +117,8 @@ def local_coverage(
     met = [s for s in reached if index is None or y in influence.reaches[s].targets]
     touched = _closure(met, edges)
     kept = {(new, old): how for (new, old), how in edges.items() if old in touched}
-    return Coverage({s: Place(s, size, index) for s in states if s in touched}, kept)
+    places = {s: Place(s, size, index) for s in states if s in touched}
+    return Coverage(places, kept, total=scope.name == "coupled")
 
 
 def _closure(start: Iterable[str], edges: Edges) -> set[str]:
@@ -188,7 +193,7 @@ def hop_coverage(node: Node, influence: Influence, pattern: Pattern, hops: int) 
                 a, b = places[new], places[old]
                 same = a.key[1:] == b.key[1:] and influence.keeps_positions(new, old)
                 modes[new, old] = WISE if same else DENSE
-    return Coverage(places, modes, complete)
+    return Coverage(places, modes, complete=complete)
 
 
 def _table(reached: np.ndarray, shape: tuple[int, ...]) -> tuple[Targets, bool]:

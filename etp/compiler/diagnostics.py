@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from etp_ir.source import Source
-from etp_ir.types import DType
-
-from ..rules.base import LearningRule
 from .case import Case
 from .kinds import DiagnosticKind, DiagnosticLevel, kind_of, level_of
 from .records import CompilationRecord, CompilationWarning, by_kind, in_order, record, warn
 from .state_records import state_records
-from .status import ALTERED, Status
-from .structure import Structure
+from .status import ALTERED
 from .weight_records import weight_records
 
 __all__ = [
@@ -34,28 +29,12 @@ LOSSES = frozenset({
 })  # fmt: skip
 
 
-def diagnose(
-    structure: Structure, statuses: Mapping[str, Status], rule: LearningRule, window: int, *,
-    truncated: int | None = None, trace_dtype: DType | None = None,
-    places: Mapping[str, Source] | None = None, streamed: bool = False,
-) -> tuple[CompilationRecord, ...]:  # fmt: skip
+def diagnose(case: Case) -> tuple[CompilationRecord, ...]:
     """Return the records of a compiled step, by code.
 
     Every parameter whose gradient is not exact has at least one record that says why: its own,
     or one of a state that it acts on.
-
-    Parameters
-    ----------
-    truncated
-        Steps after which a rule that keeps nothing forgets, because weights change there.
-    trace_dtype
-        Element type of traces, if it was chosen.
-    places
-        Where parameters and states were made, by dotted path.
-    streamed
-        Whether steps come one at a time.
     """
-    case = Case(structure, statuses, rule, window, truncated, trace_dtype, places or {}, streamed)
     found = [*weight_records(case), *state_records(case), *_choices(case)]
     return in_order([*found, *_remainder(case, found)])
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import networkx as nx
-import numpy as np
 
 from etp_ir.core import Literal, Operand, Program, Value
 
-from .positions import NONE, Cut, Reach
+from .positions import Cut, Reach, stays
 from .through import edges
 
 States = Mapping[str, tuple[Value, Operand]]
@@ -52,6 +51,15 @@ class Dependence:
         return end in seen
 
 
+def varying_values(program: Program) -> set[Value]:
+    """Return the values that depend on more than parameters and constants."""
+    found = {p.value for p in program.inputs if p.role.kind not in ("param", "const")}
+    for node in program.nodes:
+        if any(isinstance(x, Value) and x in found for x in node.inputs):
+            found.update(node.outputs)
+    return found
+
+
 class Influence:
     """Paths of one step from values to new states, and from old states to new ones.
 
@@ -86,13 +94,15 @@ class Influence:
         """Return the live states whose new value depends on a value."""
         return [s for s in self.live if self.dependence.leads(value, self.states[s][1])]
 
+    def cuts(self, value: Value, state: str) -> Iterator[Cut]:
+        """Yield the cuts on paths from a value to a new state, in the order of the program."""
+        for cut in self.reaches[state].cuts:
+            if self.dependence.leads(value, cut.node.inputs[cut.operand]):
+                yield cut
+
     def cut(self, value: Value, state: str) -> Cut | None:
         """Return a cut on a path from a value to a new state, if there is one."""
-        for cut in self.reaches[state].cuts:
-            x = cut.node.inputs[cut.operand]
-            if not isinstance(x, Literal) and self.dependence.leads(value, x):
-                return cut
-        return None
+        return next(self.cuts(value, state), None)
 
     def wise(self, value: Value, state: str) -> bool:
         """Whether all paths from a value to a new state are position-wise."""
@@ -109,8 +119,7 @@ class Influence:
         targets = self.reaches[new].targets.get(before)
         if targets is None or before.type.shape != after.type.shape:
             return False
-        flat = targets.ravel()
-        return bool(((flat == NONE) | (flat == np.arange(flat.size))).all())
+        return stays(targets, after.type.size)
 
     def keeps_positions(self, new: str, old: str) -> bool:
         """Whether position p of an old state reaches position p of a new one and no other."""

@@ -6,9 +6,13 @@ a step, 3xx states and groups, 4xx credit through time, 5xx control flow, 6xx ru
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
+from typing import TypeVar
 
 from etp_ir.errors import ETPError, nearest
+
+T = TypeVar("T", bound=Enum)
 
 GROUPS = {
     "1": "Weights and their expressions",
@@ -295,14 +299,8 @@ def kind_of(given: DiagnosticKind | str) -> DiagnosticKind:
     etp.ETPError
         If there is none.
     """
-    if isinstance(given, DiagnosticKind):
-        return given
     known = {name: k for k in DiagnosticKind for name in (k.code, k.slug)}
-    wanted = str(given).lower().replace("_", "-")
-    for name, kind in known.items():
-        if name.lower() == wanted:
-            return kind
-    raise ETPError(f"no diagnostic {given!r}{nearest(str(given), list(known))}")
+    return _named(given, known, "diagnostic")
 
 
 def level_of(given: DiagnosticLevel | str) -> DiagnosticLevel:
@@ -313,9 +311,15 @@ def level_of(given: DiagnosticLevel | str) -> DiagnosticLevel:
     etp.ETPError
         If there is none.
     """
-    if isinstance(given, DiagnosticLevel):
+    return _named(given, {level.value: level for level in DiagnosticLevel}, "level")
+
+
+def _named(given: T | str, known: Mapping[str, T], what: str) -> T:
+    """Return one of a few by its name, in any case, or itself."""
+    if isinstance(given, type(next(iter(known.values())))):
         return given
-    names = [level.value for level in DiagnosticLevel]
-    if str(given).lower() in names:
-        return DiagnosticLevel(str(given).lower())
-    raise ETPError(f"no level {given!r}{nearest(str(given), names)}")
+    wanted = str(given).lower().replace("_", "-")
+    for name, found in known.items():
+        if name.lower() == wanted:
+            return found
+    raise ETPError(f"no {what} {given!r}{nearest(str(given), list(known))}")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from etp_ir.core import Node, Value
 
 from .coverage import BLOCK, DENSE
+from .paths import brief
 from .positions import Cut
 from .structure import HiddenParamOpRelation, Structure
 
@@ -82,9 +83,5 @@ def told(cut: Cut | None) -> str:
     """Return a cut in words, with its line."""
     if cut is None:
         return "a path that is not position-wise"
-    place = (
-        f" ({cut.node.source.file.rsplit('/', 1)[-1]}:{cut.node.source.line})"
-        if cut.node.source
-        else ""
-    )
+    place = f" ({brief(cut.node.source)})" if cut.node.source else ""
     return f"`{cut.node.primitive.name}`{place}"

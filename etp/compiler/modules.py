@@ -18,6 +18,7 @@ from ..place import placed
 from ..sequences import as_array
 from ..traced import with_loss
 from .canonical import canonical
+from .case import Case
 from .diagnostics import diagnose
 from .graph import ETraceGraph
 from .scope import Scope, parse_scope, parse_tail
@@ -119,11 +120,11 @@ def compile_etrace_graph(
     """
     step = extract_module_info(model, x, dtype=dtype).step
     chosen = rules.resolve(rule)
-    followed = parse_scope(chosen.default_scope if scope is None else scope)
+    followed = parse_scope(scope, chosen.default_scope)
     structure = _structure(step, y, loss, followed, parse_tail(tail))
     ahead = chosen.default_window if window is None else window
     found = statuses(structure, chosen, ahead)
-    records = diagnose(structure, found, chosen, ahead, places=step.places)
+    records = diagnose(Case(structure, found, chosen, ahead, places=step.places))
     return ETraceGraph(structure, found, records, step.places)
 
 

@@ -11,6 +11,7 @@ from attrs import define
 from etp_ir.core import Literal, Node, Operand, Program, Value
 from etp_ir.source import Source
 
+from .influence import varying_values
 from .positions import Cut
 from .structure import HiddenGroup, Structure
 
@@ -65,11 +66,7 @@ class Paths:
     @cached_property
     def varying(self) -> set[Value]:
         """Values that depend on more than parameters and constants."""
-        found = {p.value for p in self.program.inputs if p.role.kind not in ("param", "const")}
-        for node in self.program.nodes:
-            if any(isinstance(x, Value) and x in found for x in node.inputs):
-                found.update(node.outputs)
-        return found
+        return varying_values(self.program)
 
     @cached_property
     def everything(self) -> nx.DiGraph:
@@ -111,10 +108,8 @@ class Paths:
 
     # -- cuts -------------------------------------------------------------------------------
     def cuts_after(self, start: Value, state: str) -> Iterator[Cut]:
-        """Yield the cuts on paths from a value to a new state, in the order of the program."""
-        for cut in self.structure.reaches[state].cuts:
-            if self.leads(start, cut.node.inputs[cut.operand]):
-                yield cut
+        """Return the cuts on paths from a value to a new state, in the order of the program."""
+        return self.structure.influence.cuts(start, state)
 
     def spread(self, start: Value, stops: Collection[Value]) -> set[Value]:
         """Return the values that depend on one along paths that end where they meet a stop."""

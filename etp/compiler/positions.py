@@ -141,10 +141,10 @@ def _settle(
     edges = met[value]
     joined = _join(t for _, _, t in edges)
     if (joined == MANY).any():
-        stay = [e for e in edges if _stays(e[2], own)]
+        stay = [e for e in edges if stays(e[2], own.size)]
         cuts += [
             Cut(node, i, f"`{node.primitive.name}` moves positions", moves=True)
-            for node, i, t in edges if node is not None and not _stays(t, own)
+            for node, i, t in edges if node is not None and not stays(t, own.size)
         ]  # fmt: skip
         if not stay:
             return
@@ -152,9 +152,10 @@ def _settle(
     targets[value] = joined
 
 
-def _stays(targets: Targets, own: Targets) -> bool:
+def stays(targets: Targets, size: int) -> bool:
+    """Whether each element reaches its own position of so many, or nothing."""
     flat = targets.ravel()
-    return flat.size == own.size and bool(((flat == NONE) | (flat == own)).all())
+    return flat.size == size and bool(((flat == NONE) | (flat == np.arange(size))).all())
 
 
 def _join(found: Iterable[Targets]) -> Targets:

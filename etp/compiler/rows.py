@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,35 +36,18 @@ class Rows:
     _full_rows: dict[str, Row] = field(init=False, factory=dict)
 
     def row(self, state: str) -> Row:
-        """Return dh'/dh and dh'/dy of one new state, along its position-wise influence."""
-        if state not in self._rows:
-            after = self.structure.states[state][1]
-            row = _no_row()
-            if isinstance(after, Value):
-                one = ops.full(self.builder, after.type.shape, 1.0, after.type.dtype)
-                row = self._pull_row(
-                    self.builder, self.structure.program.nodes, state, one,
-                    detach=self.structure.reaches[state].detach,
-                )  # fmt: skip
-            tag = short(state)
-            for name, x in row[0].items():
-                rename(self.builder, x, f"D_{tag}" if name == state else f"D_{tag}_{short(name)}")
-            for node, x in row[1].items():
-                rename(
-                    self.builder, x, f"u_{short(self.structure.weights[node].name)}_{tag}"
-                )  # fmt: skip
-            self._rows[state] = row
-        return self._rows[state]
+        """Return dh'/dh and dh'/dy of one new state, along its position-wise paths."""
+        return self._once(state, self._rows, self._pull_wise)
 
     def full_row(self, state: str) -> Row:
         """Return all of dh'/dh and dh'/dy of one new state, its positions on the first axis."""
-        if state not in self._full_rows:
+        return self._once(state, self._full_rows, self._pull_all)
+
+    def _once(self, state: str, kept: dict[str, Row], make: Callable[[str, Value], Row]) -> Row:
+        if state not in kept:
             after = self.structure.states[state][1]
-            row = _no_row()
-            if isinstance(after, Value):
-                row = self._pull_all(state, after)
-            self._full_rows[state] = row
-        return self._full_rows[state]
+            kept[state] = make(state, after) if isinstance(after, Value) else _no_row()
+        return kept[state]
 
     def _sources(self, state: str) -> tuple[dict[str, Value], list[Node]]:
         """Return the old states and the products that a new state's derivatives are wanted for."""
@@ -75,19 +58,21 @@ class Rows:
         nodes = [n for r in mine for n in r.nodes if s.influence.leads(n.output, state)]
         return old, list(dict.fromkeys(nodes))
 
-    def _pull_row(
-        self, builder: Builder, nodes: Sequence[Node], state: str, seed: Tracer, *,
-        detach: Collection[tuple[Node, int]] = (),
-    ) -> Row:  # fmt: skip
-        after = self.structure.states[state][1]
-        assert isinstance(after, Value)
+    def _pull_wise(self, state: str, after: Value) -> Row:
+        """Pull one cotangent of ones along the position-wise paths."""
         old, products = self._sources(state)
         pulled = pullback(
-            builder, nodes, list(old.values()), {after: seed},
-            taps=[n.output for n in products], detach=detach,
+            self.builder, self.structure.program.nodes, list(old.values()),
+            {after: ops.full(self.builder, after.type.shape, 1.0, after.type.dtype)},
+            taps=[n.output for n in products], detach=self.structure.reaches[state].detach,
         )  # fmt: skip
         across = {n: pulled[v] for n, v in old.items() if v in pulled}
         inward = {n: pulled[n.output] for n in products if n.output in pulled}
+        tag = short(state)
+        for name, x in across.items():
+            rename(self.builder, x, f"D_{tag}" if name == state else f"D_{tag}_{short(name)}")
+        for node, x in inward.items():
+            rename(self.builder, x, f"u_{short(self.structure.weights[node].name)}_{tag}")
         return across, inward
 
     def _pull_all(self, state: str, after: Value) -> Row:

@@ -44,14 +44,15 @@ class Scope:
         return f"sparse_n({self.hops})" if self.name == "sparse_n" else self.name
 
 
-def parse_scope(scope: str | Scope) -> Scope:
-    """Return a scope from its text.
+def parse_scope(given: str | Scope | None, default: str = "diagonal") -> Scope:
+    """Return a scope from its text, and the default where none is given.
 
     Raises
     ------
     etp.NotSupportedError
         If the text is no scope.
     """
+    scope = default if given is None else given
     if isinstance(scope, Scope):
         return scope
     name, hops = scope, None

@@ -15,7 +15,7 @@ from etp_ir.core import Literal, Node, Operand, Program, Value
 from .axes import Axes, axes_of, tie
 from .coverage import Coverage, Edges, Place, closed_coverage, fold, hop_coverage, local_coverage
 from .expose import expose
-from .influence import Dependence, Influence
+from .influence import Dependence, Influence, varying_values
 from .pattern import Pattern
 from .positions import Cut, Known, Reach, Targets, known_values, reach
 from .scope import Scope
@@ -322,13 +322,7 @@ def no_feedback(
 def _weights(program: Program, dependence: Dependence) -> dict[Node, Weight]:
     """Return the weight of each eligibility-trace node whose weight depends on parameters only."""
     params = {port.value: port.name for port in program.inputs_of("param")}
-    varying: set[Value] = set()
-    for port in program.inputs:
-        if port.role.kind not in ("param", "const"):
-            varying.add(port.value)
-    for node in program.nodes:
-        if any(isinstance(x, Value) and x in varying for x in node.inputs):
-            varying.update(node.outputs)
+    varying = varying_values(program)
     found: dict[Node, Weight] = {}
     named: dict[Value, str] = {}
     taken = set(params.values())

@@ -87,9 +87,9 @@ def tail(rows: Rows, relation: HiddenParamOpRelation, state: str) -> Named | Non
 
 def _tail_of(rows: Rows, relation: HiddenParamOpRelation, node: Node, state: str) -> Tracer | None:
     """Return dh'/dy of one product: over the elements of ``y``, then over several positions."""
-    place, y, s = relation.places[state], node.output, rows.structure
-    exact = s.scope.name == "diagonal" or s.influence.wise(y, state)
-    if not place.wide and (exact or not s.influence.leads(y, state)):
+    place, y, influence = relation.places[state], node.output, rows.structure.influence
+    all_wise = influence.wise(y, state) or not influence.leads(y, state)
+    if not place.wide and (all_wise or not relation.coverage.total):
         return rows.row(state)[1].get(node)
     x = rows.full_row(state)[1].get(node)
     if x is None:

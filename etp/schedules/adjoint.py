@@ -20,6 +20,7 @@ from attrs import frozen
 from etp_ir import ops
 from etp_ir.builder import Builder
 from etp_ir.core import Program, Role
+from etp_ir.passes.simplify import simplify
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
@@ -32,7 +33,7 @@ from ..rules.algebra import Mat, Named, Vec
 from ..rules.base import Linear, LinearTraceRule
 from .lanes import Lane, lanes_of
 from .memory import Gradients, TraceMemory, zeros
-from .steps import BOUNDARY, Steps, tidy
+from .steps import BOUNDARY, Steps
 from .traces import cast, letters
 
 EXACT = "exact"
@@ -169,7 +170,7 @@ def leave(steps: Steps, step: AdjointStep) -> Program:
                 share = Tracer(b, b.input(f"source.{a.name}", wide, Role("value", (a.name,))))
                 total = ops.add(moved.entries[a.state or ""].array, share)
                 pairs.append((cast(total, a.type.dtype).value, a.role))
-    return tidy(b.finish(pairs))
+    return simplify(b.finish(pairs))
 
 
 def _credits(

@@ -11,7 +11,6 @@ from etp_ir import ops
 from etp_ir.builder import Builder
 from etp_ir.core import Node, Operand, Program, Role, Value
 from etp_ir.errors import ModelError
-from etp_ir.passes import dce
 from etp_ir.passes.simplify import simplify
 from etp_ir.tracer import Tracer, operand
 from etp_ir.types import DType, TensorType
@@ -157,13 +156,8 @@ class Steps:
             grad = zeros(b, type) if grad is None else grad
             pairs.append((grad.value, Role("grad", (name,))))
         pairs += [(operand(b, x), role) for x, role in extra or []]
-        return tidy(b.finish(pairs))
+        return simplify(b.finish(pairs))
 
     def finish_reading(self, b: Builder, grads: Gradients) -> Program:
         """Finish a program that only reads traces."""
-        return tidy(b.finish([(x.value, Role("grad", (n,))) for n, x in grads.items()]))
-
-
-def tidy(program: Program) -> Program:
-    """Return the program simplified and without dead nodes."""
-    return dce(simplify(program))
+        return simplify(b.finish([(x.value, Role("grad", (n,))) for n, x in grads.items()]))

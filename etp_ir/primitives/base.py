@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+from attrs import evolve
+
 from .. import ops
-from ..core import Literal, Operand
+from ..core import Literal, Node, Operand
 from ..errors import ShapeError, TypeRuleError
 from ..primitive import Hole, Primitive, Rule, register
 from ..tracer import Tracer, bind
@@ -24,6 +26,16 @@ def axis_to_front(x: Tracer, axis: int) -> Tracer:
 def fronted(operands: Sequence[Any], axes: Sequence[int | None]) -> list[Any]:
     """Return the operands with their batch axis, where there is one, moved to position 0."""
     return [x if a is None else axis_to_front(x, a) for x, a in zip(operands, axes, strict=True)]
+
+
+def narrowed(
+    node: Node, attrs: dict[str, Any], inputs: Sequence[int], outputs: Collection[int]
+) -> Node:
+    """Return a node with regions that has lost some of its operands and results."""
+    return evolve(
+        node, attrs=attrs, inputs=tuple(node.inputs[i] for i in inputs),
+        outputs=tuple(v for i, v in enumerate(node.outputs) if i in outputs),
+    )  # fmt: skip
 
 
 def elementwise_shape(operands: Sequence[Operand], name: str) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ from ..fork import Fork
 from ..primitive import Hole, Primitive, get, register
 from ..tracer import Tracer, bind, copy_nodes, replay, wrap
 from ..types import BOOL, TensorType
-from .base import fronted
+from .base import fronted, narrowed
 from .loop_rules import ancestors, dependents
 
 
@@ -254,11 +254,8 @@ def _prune(node: Node, live: Collection[Value]) -> Node:
         if any(u[r.inputs[j].value] for u, r in zip(uses, regions, strict=True))
     ]  # fmt: skip
     first, second = (evolve(r, inputs=tuple(r.inputs[j] for j in read)) for r in regions)
-    return evolve(
-        node, attrs={"then": first, "otherwise": second},
-        inputs=(node.inputs[0], *(node.inputs[j + 1] for j in read)),
-        outputs=tuple(node.outputs[i] for i in keep),
-    )  # fmt: skip
+    attrs = {"then": first, "otherwise": second}
+    return narrowed(node, attrs, [0, *(j + 1 for j in read)], keep)
 
 
 register(

@@ -13,7 +13,7 @@ from ..errors import TypeRuleError
 from ..primitive import Primitive, get, register
 from ..tracer import bind
 from ..types import TensorType
-from .base import axis_to_front
+from .base import axis_to_front, narrowed
 from .loop_rules import scan_jvp, scan_linearize, scan_transpose
 
 # Operands of a scan: `consts` loop-invariant values, `carries` values handed from step to step,
@@ -133,10 +133,7 @@ def _prune(node: Node, live: Collection[Value]) -> Node:
         "consts": sum(i < consts for i in kept),
         "carries": sum(consts <= i < consts + carries for i in kept),
     }
-    return evolve(
-        node, attrs=attrs, inputs=tuple(node.inputs[i] for i in kept),
-        outputs=tuple(v for i, v in enumerate(node.outputs) if i in keep),
-    )  # fmt: skip
+    return narrowed(node, attrs, kept, keep)
 
 
 register(

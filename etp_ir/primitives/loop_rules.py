@@ -35,7 +35,7 @@ def scan_jvp(
     """Return the tangents of the results, by one loop over values and tangents."""
     from ..transforms.jvp import push
 
-    active = _active(body, consts, carries, [t is not None for t in tangents])
+    active = active_inputs(body, consts, carries, [t is not None for t in tangents])
     loop = Loop(outs[0].builder, body.name, length, reverse)
     env: dict[Operand, Operand] = {}
     seeds: dict[Value, Tracer] = {}
@@ -68,7 +68,7 @@ def _or_zeros(loop: Loop, x: Any, like: Any) -> Any:
     return filled(loop.builder, 0, like.type) if x is None else x
 
 
-def _active(body: Program, consts: int, carries: int, given: Sequence[bool]) -> list[bool]:
+def active_inputs(body: Program, consts: int, carries: int, given: Sequence[bool]) -> list[bool]:
     """Return which inputs have a tangent, carries that receive one on the way included."""
     from ..transforms.jvp import push
 
@@ -103,7 +103,7 @@ def scan_linearize(
     outer: Builder = outs[0].builder
     place = next(i for i, n in enumerate(outer.nodes) if outs[0].value in n.outputs)
     body = outer.nodes[place].attrs["body"]
-    active = _active(body, consts, carries, [t is not None for t in tangents])
+    active = active_inputs(body, consts, carries, [t is not None for t in tangents])
     what = kinds(body, consts, carries)
     inner = Builder(body.name, share=True)
     env: dict[Operand, Operand] = {

@@ -19,7 +19,8 @@ from ..primitive import Primitive, get, register
 from ..source import Source
 from ..tracer import Tracer, bind, copy_nodes, operand, replay, wrap
 from ..types import BOOL, F32, I32, TensorType
-from .base import axis_to_front
+from .base import axis_to_front, narrowed
+from .loop_rules import active_inputs
 
 # A Jacobian of more elements than this is refused: it would fill the memory without a word.
 LARGEST = 1 << 27
@@ -62,7 +63,7 @@ def _jvp(
     primals: Any, tangents: Any, outs: Any, *, test: Program, body: Program, consts: int
 ) -> list[Any]:
     """Return the tangents of the results, by one loop over values and tangents."""
-    active = _active(body, consts, [t is not None for t in tangents])
+    active = active_inputs(body, consts, len(body.outputs), [t is not None for t in tangents])
     if not any(active[consts:]):
         return [None] * len(outs)
     pushed, ports = _pushed(body, consts, active)
@@ -81,27 +82,6 @@ def _jvp(
     )  # fmt: skip
     found = iter(values)
     return [Tracer(outer, next(found)) if moves else None for moves in active[consts:]]
-
-
-def _active(body: Program, consts: int, given: Sequence[bool]) -> list[bool]:
-    """Return which inputs have a tangent, carries that receive one on the way included."""
-    from ..transforms.jvp import push
-
-    active = list(given)
-    while True:
-        scratch = Builder(body.name)
-        scratch.nodes = list(body.nodes)
-        seeds = {
-            port.value: Tracer(scratch, Value(port.type))
-            for port, flag in zip(body.inputs, active, strict=True) if flag
-        }  # fmt: skip
-        known = push(scratch, body.nodes, seeds)
-        grown = list(active)
-        for i, out in enumerate(body.outputs):
-            grown[consts + i] |= out.value in known
-        if grown == active:
-            return active
-        active = grown
 
 
 def _pushed(body: Program, consts: int, active: Sequence[bool]) -> tuple[Program, list[Any]]:
@@ -159,7 +139,7 @@ def _linearize(
     given = [i for i, t in enumerate(tangents) if t is not None]
     sizes = [body.inputs[i].type.size for i in given]
     total = sum(sizes)
-    active = _active(body, consts, [t is not None for t in tangents])
+    active = active_inputs(body, consts, len(body.outputs), [t is not None for t in tangents])
     moving = [k for k, moves in enumerate(active[consts:]) if moves]
     if not moving or not total:
         return [None] * len(outs)
@@ -356,10 +336,7 @@ def _prune(node: Node, live: Collection[Value]) -> Node:
         "body": evolve(slim, inputs=tuple(body.inputs[i] for i in kept)),
         "consts": sum(i < consts for i in kept),
     }
-    return evolve(
-        node, attrs=attrs, inputs=tuple(node.inputs[i] for i in kept),
-        outputs=tuple(v for i, v in enumerate(node.outputs) if i in keep),
-    )  # fmt: skip
+    return narrowed(node, attrs, kept, keep)
 
 
 register(

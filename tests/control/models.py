@@ -8,8 +8,7 @@ import numpy as np
 
 import etp
 from etp import xp
-
-N_IN, N_REC, N_OUT = 2, 3, 2
+from tests.models import N_IN, N_OUT, N_REC, WithReadout
 
 
 class SubStepped(etp.Module):
@@ -260,17 +259,6 @@ CELLS: dict[str, Any] = {
     "damped": Damped,
     "from_parts": FromParts,
 }
-
-
-class WithReadout(etp.Module):
-    """A cell followed by a linear readout."""
-
-    def __init__(self, cell: etp.Module, readout: etp.Module) -> None:
-        self.cell = cell
-        self.readout = readout
-
-    def __call__(self, x: Any) -> Any:
-        return self.readout(self.cell(x))
 
 
 def build(name: str, seed: int = 0) -> etp.Module:

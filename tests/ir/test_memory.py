@@ -116,6 +116,12 @@ def run_planned(p, given, donate=(), views=()):
     ]
 
 
+def same_to_rounding(found, expected):
+    """Equal but for the last bits: NumPy's loops round by how their operands lie in memory."""
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
+
+
 @FEW
 @given(programs(smooth=False))
 @pytest.mark.parametrize("donated", [False, True])
@@ -123,8 +129,7 @@ def test_planned_memory_gives_the_same_numbers(donated, p):
     given = drawn(p, 0)
     donate = [port.name for port in p.inputs] if donated else []
     made, found = run_planned(p, given, donate)
-    for a, b in zip(found, outputs_of(p, given), strict=True):
-        np.testing.assert_array_equal(a, b)
+    same_to_rounding(found, outputs_of(p, given))
     every = sum(v.type.nbytes for n in p.nodes for v in n.outputs)
     assert made.nbytes <= every
 
@@ -135,8 +140,7 @@ def test_planned_memory_of_gradients(p):
     g = simplify(lower(vjp(p, floats(p))))
     given = drawn(g, 0)
     made, found = run_planned(g, given)
-    for a, b in zip(found, outputs_of(g, given), strict=True):
-        np.testing.assert_array_equal(a, b)
+    same_to_rounding(found, outputs_of(g, given))
     assert len(made.buffers) <= sum(len(n.outputs) for n in g.nodes)
 
 
