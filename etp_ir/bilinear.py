@@ -1,0 +1,85 @@
+"""How a weight takes part in an operation: a product of named axes, some looked up in tables.
+
+An eligibility trace needs more of an operation than its derivative: which element of the weight
+meets which element of the input on the way to which element of the result. `Bilinear` says it as
+letters, as an einsum does. What an einsum can not say, that an element is found at an index that
+depends on other axes (a window of a convolution, the row of a nonzero of a sparse matrix), is a
+`Join`: a letter that is looked up in a table over other letters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+Rule = Callable[..., Any]
+
+
+@frozen(eq=False)
+class Join:
+    """An axis whose position is looked up in a table over other axes.
+
+    Attributes
+    ----------
+    letters
+        The axes of the table.
+    index
+        The table: an array of integers, negative where nothing is met; or an operand of the node
+        that holds it.
+    """
+
+    letters: str
+    index: Any
+
+
+@frozen(eq=False)
+class Bilinear:
+    r"""The letters of an operation ``y = op(x, w)`` that is linear in a weight.
+
+    .. math:: y_{\ldots} = \sum x_{\ldots}\, w_{\ldots}
+
+    over all letters that ``y`` lacks, each joined letter being replaced by its table.
+
+    Attributes
+    ----------
+    x, w, y
+        One letter for each axis of input, weight and result; ``x`` is empty where there is no
+        input beside the weight.
+    joins
+        Tables of the letters of ``x`` and ``y`` that are looked up.
+
+    Examples
+    --------
+    A matrix product is ``Bilinear("i", "io", "o")``. A convolution of one spatial axis with
+    channels last is ``Bilinear("si", "kio", "po", {"s": Join("kp", table)})``, where
+    ``table[k, p]`` is the position that tap k reads for result p. A sparse product with nonzero n
+    at ``(rows[n], cols[n])`` is
+    ``Bilinear("i", "n", "o", {"i": Join("n", rows), "o": Join("n", cols)})``.
+    """
+
+    x: str
+    w: str
+    y: str
+    joins: Mapping[str, Join] = field(factory=dict)
+
+
+@frozen(eq=False)
+class Trained:
+    """One trained operand of an eligibility-trace primitive.
+
+    Attributes
+    ----------
+    operand
+        Its position among the operands.
+    form
+        ``form(*operands, **attrs)`` returns its `Bilinear`.
+    input
+        ``input(*arrays, **attrs)`` returns the array that the letters ``x`` name, made of the
+        other operands; None where that is the only other floating-point operand, or there is none.
+    """
+
+    operand: int
+    form: Rule
+    input: Rule | None = None
