@@ -19,12 +19,15 @@ class Nonzeros:
         The array library.
     matrices
         Imports and returns its module of sparse matrices, when one is first needed.
+    take
+        Returns rows of a matrix at indices known to be in range.
     block
         Elements that a block of sampled products holds at once.
     """
 
     xp: Any
     matrices: Callable[[], Any]
+    take: Callable[[Any, Any], Any]
     block: int
 
     def pointer(self, index: Any, extent: int) -> Any:
@@ -65,9 +68,10 @@ class Nonzeros:
             out[...] = 0
             return
         # One nonzero's numbers lie side by side, so that picking them reads whole cache lines.
+        shape, spec = ((stack, depth), "nkl,nkl->nk") if stack > 1 else ((depth,), "nl,nl->n")
         a, b = (
             self.xp.ascontiguousarray(
-                z.reshape((stack, depth, z.shape[-1])).transpose((2, 0, 1)),
+                self.xp.moveaxis(z.reshape((*shape, z.shape[-1])), -1, 0),
                 dtype=self._computable(z.dtype),
             )
             for z in (x, y)
@@ -76,8 +80,8 @@ class Nonzeros:
         step = max(1, self.block // (stack * depth))
         for start in range(0, rows.size, step):
             part = slice(start, start + step)
-            met = self.xp.einsum("nkl,nkl->kn", a[rows[part]], b[cols[part]])
-            self.xp.copyto(flat[:, part], met, casting="unsafe")
+            met = self.xp.einsum(spec, self.take(a, rows[part]), self.take(b, cols[part]))
+            self.xp.copyto(flat[:, part], met.T, casting="unsafe")
 
     def _computable(self, dtype: Any) -> Any:
         """Return the element type to compute in: sparse matrices have no half precision."""

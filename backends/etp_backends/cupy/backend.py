@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -68,7 +69,7 @@ class CupyBackend(Backend):
             )
         self._cupy = cupy
         self._namespace = Namespace(cupy, standard)
-        self._nonzeros = Nonzeros(cupy, _matrices, block=1 << 24)
+        self._nonzeros = Nonzeros(cupy, _matrices, partial(cupy.take, axis=0), block=1 << 24)
 
     def compile(self, program: Program, *, donate: Collection[str] = ()) -> CupyExecutable:
         """Return an executable; the memory of the arrays given for ``donate`` may be overwritten.

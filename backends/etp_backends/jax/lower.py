@@ -69,7 +69,7 @@ CORE: dict[str, Rule] = {
     "foreign": lambda *xs, function, types: foreign.call(*xs, name=function),
     "conv": conv,
     "gather": lambda x, indices, *, axis: jnp.take(x, indices, axis=axis),
-    "sparse_contract": sparse.contract, "sparse_sample": sparse.sample,
+    "sparse_sample": sparse.sample,
     "scatter_add": _scatter_add, "iota": _iota, "table": _table,
 }  # fmt: skip
 
@@ -82,6 +82,7 @@ def rules(platform: str) -> Mapping[str, Rule]:
         **CORE,
         "contract": partial(contract, cpu=cpu),
         "reduce_sum": partial(reduce_sum, cpu=cpu),
+        "sparse_contract": partial(sparse.contract, cpu=cpu),
         "scan": partial(_scan, platform=platform),
         "cond": partial(_cond, platform=platform),
         "while": partial(_while, platform=platform),

@@ -27,7 +27,7 @@ def _matrices() -> Any:
 
 
 # A block of sampled products stays within the cache.
-NONZEROS = Nonzeros(np, _matrices, block=1 << 17)
+NONZEROS = Nonzeros(np, _matrices, partial(np.take, axis=0, mode="clip"), block=1 << 15)
 
 
 class NumpyExecutable(ArrayExecutable):
