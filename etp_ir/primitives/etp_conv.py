@@ -1,0 +1,85 @@
+r"""The convolution whose kernel is trained: the mark on `conv`, in any layout.
+
+A layout is a string of axes for the input, the kernel and the result, ``("HWC", "HWIO", "HWC")``:
+C are channels, I and O the input and output channels of the kernel, every other letter is a
+spatial axis. Further axes of the input lead, and lead the result too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import ops
+from ..bilinear import Bilinear, Join
+from ..windows import Window, windows_of
+from .contract import free_letters
+
+Layout = tuple[str, str, str]
+SPATIAL = {"read": "stu", "tap": "klm", "result": "pqr"}
+
+
+def spatial_axes(layout: Layout) -> str:
+    """Return the letters of the spatial axes, in the order of the input."""
+    return "".join(c for c in layout[0] if c != "C")
+
+
+def convolve(
+    x: Any, w: Any, *, layout: Layout, strides: Any, padding: Any, lhs_dilation: Any,
+    rhs_dilation: Any, groups: int,
+) -> Any:  # fmt: skip
+    """Return the convolution in a layout, by that in the layout of `conv`."""
+    images, kernels, results = layout
+    spatial = spatial_axes(layout)
+    lead = tuple(range(x.ndim - len(images)))
+    x = ops.permute(x, (*lead, *(len(lead) + images.index(c) for c in "C" + spatial)))
+    w = ops.permute(w, [kernels.index(c) for c in "OI" + spatial])
+    y = ops.conv(
+        x, w, strides=strides, padding=padding, lhs_dilation=lhs_dilation,
+        rhs_dilation=rhs_dilation, groups=groups,
+    )  # fmt: skip
+    return ops.permute(y, (*lead, *(len(lead) + ("C" + spatial).index(c) for c in results)))
+
+
+def form(x: Any, w: Any, *, layout: Layout, groups: int, **options: Any) -> Bilinear:
+    """Return the letters of a convolution: a window on every spatial axis, and its groups."""
+    spatial = spatial_axes(layout)
+    lead = len(x.shape) - len(layout[0])
+    sizes = dict(zip(layout[0], x.shape[lead:], strict=True))
+    taps = dict(zip(layout[1], w.shape, strict=True))
+    windows = windows_of([sizes[c] for c in spatial], [taps[c] for c in spatial], **options)
+    joins: dict[str, Join] = {}
+    x_letters, w_letters, y_letters = {"C": "i"}, {"I": "i", "O": "o"}, {"C": "o"}
+    for axis, window, read, tap, result in zip(spatial, windows, *SPATIAL.values(), strict=False):
+        w_letters[axis], y_letters[axis] = tap, result
+        x_letters[axis] = _read(window, read, tap, result, joins)
+    if groups > 1:
+        x_letters["C"] = "c"
+        joins["c"] = Join("io", _channels(taps["I"], taps["O"], groups))
+    used = "".join([*x_letters.values(), *w_letters.values(), *y_letters.values()])
+    front = ("b" + free_letters("b" + used, lead - 1))[:lead] if lead else ""
+    images, kernels, results = layout
+    return Bilinear(
+        front + "".join(x_letters[c] for c in images),
+        "".join(w_letters[c] for c in kernels),
+        front + "".join(y_letters[c] for c in results),
+        joins,
+    )
+
+
+def _read(window: Window, read: str, tap: str, result: str, joins: dict[str, Join]) -> str:
+    """Return the letter of an axis of the input: looked up, unless taps or results alone say it."""
+    table = window.table()
+    for letter, line in ((result, table[0]), (tap, table[:, 0] if window.results else table[0])):
+        # One tap that meets every result in its place, or a kernel as long as the input.
+        if table.size == line.size == window.extent and np.array_equal(line, np.arange(line.size)):
+            return letter
+    joins[read] = Join(tap + result, table)
+    return read
+
+
+def _channels(inside: int, outside: int, groups: int) -> Any:
+    """Return the input channel that channel i of the kernel is, for each output channel."""
+    group = np.arange(outside, dtype=np.int32) // (outside // groups)
+    return np.arange(inside, dtype=np.int32)[:, None] + group[None, :] * inside
