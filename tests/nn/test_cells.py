@@ -16,120 +16,17 @@ from etp_ir.interpreter import evaluate
 from etp_ir.parser import parse
 from etp_ir.types import F64, TensorType
 from etp_ir.verify import verify
+from tests.nn.twins import CASES, N_IN, Arrays, N
 
-N_IN, N, T = 4, 5, 12
-Arrays = dict[str, np.ndarray[Any, Any]]
-Twin = Callable[[Arrays, np.ndarray[Any, Any]], list[Any]]
+T = 12
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(T, N_IN))
 
 
-def sigmoid(x: Any) -> Any:
-    return 1 / (1 + np.exp(-x))
-
-
-def zeros(count: int) -> list[Any]:
-    return [np.zeros(N) for _ in range(count)]
-
-
-def vanilla(p: Arrays, xs: Any, leak: float = 1.0, phi: Any = np.tanh) -> list[Any]:
-    (h,), out = zeros(1), []
-    for x in xs:
-        h = (1 - leak) * h + leak * phi(x @ p["gate.w_in"] + h @ p["gate.w_rec"] + p["gate.b"])
-        out.append(h)
-    return out
-
-
-def gru(p: Arrays, xs: Any) -> list[Any]:
-    (h,), out = zeros(1), []
-    for x in xs:
-        r = sigmoid(x @ p["r.w_in"] + h @ p["r.w_rec"] + p["r.b"])
-        z = sigmoid(x @ p["z.w_in"] + h @ p["z.w_rec"] + p["z.b"])
-        n = np.tanh(x @ p["n.w_in"] + p["n.b"] + r * (h @ p["n.w_rec"] + p["b_rec"]))
-        h = (1 - z) * n + z * h
-        out.append(h)
-    return out
-
-
-def gru_before(p: Arrays, xs: Any) -> list[Any]:
-    (h,), out = zeros(1), []
-    for x in xs:
-        r = sigmoid(x @ p["r.w_in"] + h @ p["r.w_rec"] + p["r.b"])
-        z = sigmoid(x @ p["z.w_in"] + h @ p["z.w_rec"] + p["z.b"])
-        n = np.tanh(x @ p["n.w_in"] + p["n.b"] + (r * h) @ p["n.w_rec"])
-        h = (1 - z) * n + z * h
-        out.append(h)
-    return out
-
-
-def lstm(p: Arrays, xs: Any) -> list[Any]:
-    (c, h), out = zeros(2), []
-    for x in xs:
-        pre = {g: x @ p[f"{g}.w_in"] + h @ p[f"{g}.w_rec"] + p[f"{g}.b"] for g in "ifgo"}
-        c = sigmoid(pre["f"]) * c + sigmoid(pre["i"]) * np.tanh(pre["g"])
-        h = sigmoid(pre["o"]) * np.tanh(c)
-        out.append(h)
-    return out
-
-
-def lif(
-    p: Arrays, xs: Any, *, reset: str = "subtract", adaptation: float = 0.0, tau_mem: Any = 10.0,
-    threshold: float = 1.0, recurrent: bool = True,
-) -> list[Any]:  # fmt: skip
-    (current, v, a), out = zeros(3), []
-    alpha, beta, rho = np.exp(-1 / 2.0), np.exp(-1 / np.asarray(tau_mem)), np.exp(-1 / 100.0)
-    for x in xs:
-        z = (v > threshold + adaptation * a).astype(float)
-        a = rho * a + z
-        current = alpha * current + x @ p["synapse.w_in"]
-        if recurrent:
-            current = current + z @ p["synapse.w_rec"]
-        if "synapse.b" in p:
-            current = current + p["synapse.b"]
-        if reset == "zero":
-            v = v * (1 - z)
-        v = beta * v + (1 - beta) * current
-        if reset == "subtract":
-            v = v - threshold * z
-        out.append((v > threshold + adaptation * a).astype(float))
-    return out
-
-
-def leaky_readout(p: Arrays, xs: Any) -> list[Any]:
-    (y,), out = zeros(1), []
-    for x in xs:
-        y = np.exp(-0.5 / 3.0) * y + x @ p["weight"] + p["bias"]
-        out.append(y)
-    return out
-
-
-TAUS = np.array([2.0, 5.0, 10.0, 20.0, 50.0])
-CASES: dict[str, tuple[Callable[[], Module], Twin]] = {
-    "rnn": (lambda: nn.VanillaRNNCell(N_IN, N, rng=1), vanilla),
-    "leaky rnn": (
-        lambda: nn.VanillaRNNCell(N_IN, N, activation="relu", leak=0.3, rng=1),
-        lambda p, xs: vanilla(p, xs, 0.3, lambda x: np.maximum(x, 0)),
-    ),
-    "gru": (lambda: nn.GRUCell(N_IN, N, rng=2), gru),
-    "gru, reset before": (lambda: nn.GRUCell(N_IN, N, reset="before", rng=2), gru_before),
-    "gru, fused": (lambda: nn.GRUCell(N_IN, N, fused=True, rng=2), gru),
-    "lstm": (lambda: nn.LSTMCell(N_IN, N, rng=3), lstm),
-    "lstm, fused": (lambda: nn.LSTMCell(N_IN, N, fused=True, rng=3), lstm),
-    "lif": (lambda: nn.LIFCell(N_IN, N, rng=4), lif),
-    "lif, reset to zero": (
-        lambda: nn.LIFCell(N_IN, N, reset="zero", detach_reset=False, bias=0.1, rng=4),
-        lambda p, xs: lif(p, xs, reset="zero"),
-    ),
-    "lif, own time constants": (
-        lambda: nn.LIFCell(N_IN, N, tau_mem=TAUS, reset="none", recurrent=False, rng=4),
-        lambda p, xs: lif(p, xs, tau_mem=TAUS, reset="none", recurrent=False),
-    ),
-    "alif": (
-        lambda: nn.ALIFCell(N_IN, N, adaptation=0.3, threshold=0.6, rng=5),
-        lambda p, xs: lif(p, xs, adaptation=0.3, threshold=0.6),
-    ),
-    "readout": (lambda: nn.LeakyRateReadout(N_IN, N, tau=3.0, dt=0.5, rng=6), leaky_readout),
-}
+def make(name: str) -> Module:
+    """Return the cell of a case."""
+    case = CASES[name]
+    return nn.cells()[case.cell](N_IN, N, rng=1, **case.options)
 
 
 def randomised(make: Callable[[], Module]) -> tuple[Module, Arrays]:
@@ -143,11 +40,10 @@ def randomised(make: Callable[[], Module]) -> tuple[Module, Arrays]:
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_forward_equals_the_equations(name: str) -> None:
-    make, twin = CASES[name]
-    cell, params = randomised(make)
-    expected = np.array(twin(params, X))
+    cell, params = randomised(lambda: make(name))
+    expected = np.array(CASES[name].twin(params, X))
     assert expected.std() > 0.05
-    if "lif" in name:
+    if "lif" in name or "spike" in name:
         assert 0.02 < expected.mean() < 0.98
 
     eager = np.array([cell(x) for x in X])
@@ -166,10 +62,14 @@ def test_forward_equals_the_equations(name: str) -> None:
         state = {path: out[f"state({path})"] for path in state}
 
 
-@pytest.mark.parametrize("name", list(CASES))
+# A readout of their own stands between state and output.
+READERS = ("elman", "jordan", "lru", "s4d", "s5")
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if not n.startswith(READERS)])
 def test_what_is_read_outside_follows_from_outgoing_states(name: str) -> None:
     """Cutting at the outgoing states leaves no parameter and no incoming state in the output."""
-    cell, _ = randomised(CASES[name][0])
+    cell, _ = randomised(lambda: make(name))
     program = trace_step(cell, TensorType(F64, (N_IN,)), "float64").program
     outgoing = {o.value for o in program.outputs_of("state")}
     seen, open_values = set(), [program.output("output").value]
@@ -183,6 +83,13 @@ def test_what_is_read_outside_follows_from_outgoing_states(name: str) -> None:
                             or x in {p.value for p in program.inputs}]  # fmt: skip
     reached = {p.name for p in program.inputs if p.value in seen and p.role.kind != "const"}
     assert not reached
+
+
+def test_every_cell_has_a_twin_and_a_name() -> None:
+    assert {case.cell for case in CASES.values()} == set(nn.cells())
+    for name, cell in nn.cells().items():
+        assert getattr(nn, name) is cell
+        assert name in nn.__all__
 
 
 def test_input_and_recurrent_weights_are_separate_products() -> None:
