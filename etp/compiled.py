@@ -6,7 +6,7 @@ from attrs import define, field, frozen
 
 from etp_ir.core import Program
 from etp_ir.errors import NotSupportedError
-from etp_ir.passes import lower
+from etp_ir.passes import lower, unmarked
 from etp_ir.passes.simplify import simplify
 from etp_ir.transforms.batch import batch_program
 from etp_ir.transforms.dataflow import reached
@@ -67,7 +67,7 @@ class Stages:
 
 def predict_program(step: TracedStep, length: int, batch: int) -> Program:
     """Return the program of a model's outputs over a sequence."""
-    program = simplify(lower(step.program))
+    program = simplify(unmarked(step.program))
     axes = {p.name: 0 for p in program.inputs if p.role.kind not in ("param", "const")}
     batched = batch_program(program, batch, axes, force=range(len(program.outputs)))
     forward = {p.name: f"state({p.name})" for p in batched.inputs_of("state")}

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from etp_ir.errors import ModelError
+
 Array = np.ndarray[Any, np.dtype[np.float32]]
 Rng = np.random.Generator | int | None
 Initializer = Callable[[Any, Sequence[int]], Array]
@@ -49,6 +51,26 @@ def normal(rng: Rng, shape: Sequence[int], std: float = 1.0, mean: float = 0.0) 
     return np.random.default_rng(rng).normal(mean, std, tuple(shape)).astype(np.float32)
 
 
+def truncated_normal(rng: Rng, shape: Sequence[int], std: float = 1.0, limit: float = 2.0) -> Array:
+    """Return normal numbers drawn again until none lies beyond ``limit`` standard deviations.
+
+    ``std`` is that of the normal distribution before it is cut; cut at 2, what is returned has
+    0.88 of it.
+
+    Raises
+    ------
+    ModelError
+        If the limit is not positive.
+    """
+    if not limit > 0:
+        raise ModelError(f"a normal distribution cannot be cut at {limit}; give a positive limit")
+    rng = np.random.default_rng(rng)
+    draw = rng.normal(size=tuple(shape))
+    while (beyond := np.abs(draw) > limit).any():
+        draw[beyond] = rng.normal(size=int(beyond.sum()))
+    return (std * draw).astype(np.float32)
+
+
 def glorot(rng: Rng, shape: Sequence[int], gain: float = 1.0) -> Array:
     """Return uniform numbers of variance ``2 gain² / (inputs + outputs)``.
 
@@ -59,6 +81,11 @@ def glorot(rng: Rng, shape: Sequence[int], gain: float = 1.0) -> Array:
     return uniform(rng, shape, -bound, bound)
 
 
+def glorot_normal(rng: Rng, shape: Sequence[int], gain: float = 1.0) -> Array:
+    """Return normal numbers of the variance of `glorot`."""
+    return normal(rng, shape, gain * sqrt(2.0 / max(1, sum(_fans(shape)))))
+
+
 def he(rng: Rng, shape: Sequence[int], gain: float = 1.0) -> Array:
     """Return normal numbers of variance ``2 gain² / inputs``, for rectified units.
 
@@ -67,12 +94,23 @@ def he(rng: Rng, shape: Sequence[int], gain: float = 1.0) -> Array:
     return normal(rng, shape, gain * sqrt(2.0 / max(1, _fans(shape)[0])))
 
 
+def he_uniform(rng: Rng, shape: Sequence[int], gain: float = 1.0) -> Array:
+    """Return uniform numbers of the variance of `he`."""
+    return lecun_uniform(rng, shape, gain * sqrt(2.0))
+
+
 def lecun(rng: Rng, shape: Sequence[int], gain: float = 1.0) -> Array:
     """Return normal numbers of variance ``gain² / inputs``.
 
     LeCun et al., "Efficient BackProp", 1998.
     """
     return normal(rng, shape, gain * sqrt(1.0 / max(1, _fans(shape)[0])))
+
+
+def lecun_uniform(rng: Rng, shape: Sequence[int], gain: float = 1.0) -> Array:
+    """Return uniform numbers of the variance of `lecun`."""
+    bound = gain * sqrt(3.0 / max(1, _fans(shape)[0]))
+    return uniform(rng, shape, -bound, bound)
 
 
 def orthogonal(rng: Rng, shape: Sequence[int], gain: float = 1.0) -> Array:
@@ -86,3 +124,68 @@ def orthogonal(rng: Rng, shape: Sequence[int], gain: float = 1.0) -> Array:
     q, r = np.linalg.qr(draw)
     q = q * np.sign(np.diag(r))  # makes the factorisation, hence the distribution, unique
     return (gain * (q if rows >= columns else q.T)).reshape(tuple(shape)).astype(np.float32)
+
+
+def sparse(rng: Rng, shape: Sequence[int], k: int = 15, std: float = 1.0) -> Array:
+    """Return a matrix with ``k`` normal numbers in each column, its other elements zero.
+
+    Every unit then listens to ``k`` inputs, or to all where there are fewer, whatever their
+    number. Martens, "Deep learning via Hessian-free optimization", ICML 2010.
+    """
+    rows, columns = _matrix(shape)
+    rng = np.random.default_rng(rng)
+    order = rng.permuted(np.tile(np.arange(rows)[:, None], (1, columns)), axis=0)
+    w = np.where(order < k, rng.normal(0.0, std, (rows, columns)), 0.0)
+    return w.astype(np.float32)
+
+
+def excitatory_inhibitory(
+    rng: Rng, shape: Sequence[int], excitatory: float = 0.8, gain: float = 1.0
+) -> Array:
+    """Return a matrix whose rows have one sign each, in balance: every column sums to zero.
+
+    The first rows, a fraction ``excitatory`` of them, are positive and the others negative and
+    as much stronger as they are fewer. The mean square is ``gain² / inputs``.
+
+    Dale's principle; Rajan & Abbott, "Eigenvalue spectra of random matrices for neural
+    networks", Physical Review Letters 2006.
+
+    Raises
+    ------
+    ModelError
+        If the fraction leaves no row of one sign.
+    """
+    rows, columns = _matrix(shape)
+    split = round(excitatory * rows)
+    if not 0 < split < rows:
+        raise ModelError(
+            f"a fraction {excitatory} of {rows} rows leaves none of one sign; "
+            "give one that leaves a row of each"
+        )
+    size = np.abs(np.random.default_rng(rng).normal(size=(rows, columns)))
+    size[:split] /= size[:split].sum(axis=0)
+    size[split:] /= -size[split:].sum(axis=0)
+    return (size * gain / sqrt(rows * np.mean(size**2))).astype(np.float32)
+
+
+def identity(rng: Rng, shape: Sequence[int], gain: float = 1.0) -> Array:
+    """Return ``gain`` on the diagonal and zero elsewhere; nothing is drawn.
+
+    Le, Jaitly & Hinton, "A simple way to initialize recurrent networks of rectified linear
+    units", 2015.
+    """
+    return (gain * np.eye(*_matrix(shape))).astype(np.float32)
+
+
+def diagonal(rng: Rng, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> Array:
+    """Return numbers drawn uniformly on the diagonal and zero elsewhere."""
+    w = zeros(_matrix(shape))
+    np.fill_diagonal(w, uniform(rng, (min(shape),), low, high))
+    return w
+
+
+def _matrix(shape: Sequence[int]) -> tuple[int, int]:
+    """Return rows and columns of the shape of a matrix."""
+    if len(shape) != 2:
+        raise ModelError(f"a matrix has two axes, got the shape {tuple(shape)}")
+    return int(shape[0]), int(shape[1])

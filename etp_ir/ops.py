@@ -59,6 +59,17 @@ def contract(x: Any, y: Any, spec: str) -> Any:
     return bind(get("contract"), x, y, spec=spec)
 
 
+def conv(
+    x: Any, w: Any, *, strides: Sequence[int], padding: Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int], rhs_dilation: Sequence[int], groups: int,
+) -> Any:  # fmt: skip
+    """Return the convolution of ``x`` [..., C, *S] with the kernel ``w`` [O, C / groups, *K]."""
+    return bind(
+        get("conv"), x, w, strides=tuple(strides), padding=tuple((a, b) for a, b in padding),
+        lhs_dilation=tuple(lhs_dilation), rhs_dilation=tuple(rhs_dilation), groups=groups,
+    )  # fmt: skip
+
+
 def broadcast(x: Any, shape: Sequence[int], axes: Sequence[int]) -> Any:
     """Return ``x`` repeated to ``shape``; axis i of ``x`` becomes axis ``axes[i]``."""
     return bind(get("broadcast"), x, shape=tuple(shape), axes=tuple(axes))
@@ -112,6 +123,16 @@ def gather(x: Any, indices: Any, axis: int) -> Any:
 def scatter_add(x: Any, indices: Any, axis: int, extent: int) -> Any:
     """Return the sum of slices of ``x`` at their indices: the transpose of `gather`."""
     return bind(get("scatter_add"), x, indices, axis=axis, extent=extent)
+
+
+def sparse_contract(x: Any, data: Any, rows: Any, cols: Any, extent: int, order: str) -> Any:
+    """Return ``x @ M``, nonzero n of ``M`` lying at ``rows[n], cols[n]``, sorted by ``order``."""
+    return bind(get("sparse_contract"), x, data, rows, cols, extent=extent, order=order)
+
+
+def sparse_sample(x: Any, y: Any, rows: Any, cols: Any, kept: int, order: str) -> Any:
+    """Return ``x.T @ y`` at the nonzeros only, for each index of the ``kept`` leading axes."""
+    return bind(get("sparse_sample"), x, y, rows, cols, kept=kept, order=order)
 
 
 def foreign(*arrays: Any, function: str, types: Sequence[str]) -> tuple[Any, ...]:

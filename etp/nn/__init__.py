@@ -1,15 +1,75 @@
 """Layers, cells and neurons; each computes one step of one example and keeps its own state."""
 
+from importlib import import_module
+from pkgutil import iter_modules
+
+from .activation import (
+    PReLU,
+    celu,
+    elu,
+    gelu,
+    glu,
+    hard_sigmoid,
+    hard_swish,
+    hard_tanh,
+    leaky_relu,
+    log_sigmoid,
+    log_softmax,
+    mish,
+    relu,
+    relu6,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+    softsign,
+    tanh,
+    tanh_shrink,
+)
+from .bidirectional import Bidirectional
+from .cell import cells, register
+from .cfn import CFNCell
+from .ctrnn import CTRNNCell
+from .effective import Effective
+from .elman import ElmanCell
 from .gru import GRUCell
+from .ind_rnn import IndRNNCell
+from .jordan import JordanCell
 from .lif import ALIFCell, LIFCell
 from .linear import Gate, Linear
+from .lru import LRUCell
 from .lstm import LSTMCell
-from .readout import LeakyRateReadout
+from .mgu import MGUCell
+from .mini_gru import MiniGRUCell
+from .mini_lstm import MiniLSTMCell
+from .minimal_rnn import MinimalRNNCell
+from .norm import GroupNorm, LayerNorm, RMSNorm
+from .readout import LeakyRateReadout, LeakySpikeReadout
+from .residual import Residual
 from .rnn import VanillaRNNCell
+from .rtu import RTUCell
+from .s4d import S4DCell
+from .s5 import S5Cell
 from .sequential import Sequential
+from .signed import SignedWLinear
+from .standardised import ScaledWSLinear
 from .synapse import CurrentSynapse
+from .ur_lstm import URLSTMCell
+from .weight_norm import WeightNorm
+
+# A new cell is one new module that decorates its class with `register`.
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
-    "ALIFCell", "CurrentSynapse", "GRUCell", "Gate", "LIFCell", "LSTMCell", "LeakyRateReadout",
-    "Linear", "Sequential", "VanillaRNNCell",
+    "ALIFCell", "Bidirectional", "CFNCell", "CTRNNCell", "CurrentSynapse", "Effective",
+    "ElmanCell", "GRUCell", "Gate", "GroupNorm", "IndRNNCell", "JordanCell", "LIFCell",
+    "LRUCell", "LSTMCell", "LayerNorm", "LeakyRateReadout", "LeakySpikeReadout", "Linear",
+    "MGUCell", "MiniGRUCell", "MiniLSTMCell", "MinimalRNNCell", "PReLU", "RMSNorm", "RTUCell",
+    "Residual", "S4DCell", "S5Cell", "ScaledWSLinear", "Sequential", "SignedWLinear",
+    "URLSTMCell", "VanillaRNNCell", "WeightNorm", "cells", "celu", "elu", "gelu", "glu",
+    "hard_sigmoid", "hard_swish", "hard_tanh", "leaky_relu", "log_sigmoid", "log_softmax",
+    "mish", "register", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softplus",
+    "softsign", "tanh", "tanh_shrink",
 ]  # fmt: skip

@@ -12,9 +12,11 @@ from etp_ir.errors import ModelError, nearest
 from ..functional import element_wise, matmul
 from ..init import Rng, zeros
 from ..model import Module, Param, State
+from .cell import register
 from .linear import Gate, products
 
 
+@register
 class GRUCell(Module):
     r"""Gated recurrent unit (Cho et al., EMNLP 2014).
 
@@ -41,6 +43,10 @@ class GRUCell(Module):
         worth it where small products cost more than their arithmetic; measure before.
     rng
         Generator or seed of the initial weights: Glorot for the input, orthogonal for the state.
+
+    Notes
+    -----
+    D-RTRL: approximate ``r.*``, ``z.*``, ``n.*``, ``b_rec``.
     """
 
     def __init__(

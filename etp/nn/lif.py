@@ -14,6 +14,7 @@ from etp_ir.errors import ModelError, nearest
 from ..functional import spike, stop_gradient
 from ..init import Initializer, Rng, lecun
 from ..model import Module, State
+from .cell import register
 from .synapse import CurrentSynapse, decay
 
 RESETS = ("subtract", "zero", "none")
@@ -63,7 +64,37 @@ class Membrane:
         return new - self.threshold * past if self.reset == "subtract" else new
 
 
-class LIFCell(Module):
+class _LeakyNeurons(Module):
+    """What the two kinds of neuron have in common: currents and a membrane."""
+
+    def __init__(
+        self,
+        n_in: int,
+        n_rec: int,
+        *,
+        tau_mem: Any = 10.0,
+        tau_syn: Any = 2.0,
+        dt: float = 1.0,
+        threshold: float = 1.0,
+        reset: str = "subtract",
+        detach_reset: bool = True,
+        surrogate: str | Callable[[Any], Any] = "sigmoid",
+        recurrent: bool = True,
+        bias: float | None = None,
+        rng: Rng,
+        w_in_init: Initializer = W_IN,
+        w_rec_init: Initializer = W_REC,
+    ) -> None:
+        self.synapse = CurrentSynapse(
+            n_in, n_rec, tau=tau_syn, dt=dt, recurrent=recurrent, bias=bias, rng=rng,
+            w_in_init=w_in_init, w_rec_init=w_rec_init,
+        )  # fmt: skip
+        self.v = State((n_rec,))
+        self.membrane = Membrane(decay(tau_mem, dt), threshold, reset, detach_reset, surrogate)
+
+
+@register
+class LIFCell(_LeakyNeurons):
     r"""Leaky integrate-and-fire neurons with recurrent, exponentially decaying currents.
 
     $$\begin{aligned}
@@ -93,32 +124,11 @@ class LIFCell(Module):
         See `Membrane`.
     recurrent, bias, rng, w_in_init, w_rec_init
         See `CurrentSynapse`.
-    """
 
-    def __init__(
-        self,
-        n_in: int,
-        n_rec: int,
-        *,
-        tau_mem: Any = 10.0,
-        tau_syn: Any = 2.0,
-        dt: float = 1.0,
-        threshold: float = 1.0,
-        reset: str = "subtract",
-        detach_reset: bool = True,
-        surrogate: str | Callable[[Any], Any] = "sigmoid",
-        recurrent: bool = True,
-        bias: float | None = None,
-        rng: Rng,
-        w_in_init: Initializer = W_IN,
-        w_rec_init: Initializer = W_REC,
-    ) -> None:
-        self.synapse = CurrentSynapse(
-            n_in, n_rec, tau=tau_syn, dt=dt, recurrent=recurrent, bias=bias, rng=rng,
-            w_in_init=w_in_init, w_rec_init=w_rec_init,
-        )  # fmt: skip
-        self.v = State((n_rec,))
-        self.membrane = Membrane(decay(tau_mem, dt), threshold, reset, detach_reset, surrogate)
+    Notes
+    -----
+    D-RTRL: approximate ``synapse.*``.
+    """
 
     def __call__(self, x: Any) -> Any:
         """Return the spikes of the new voltage."""
@@ -128,7 +138,8 @@ class LIFCell(Module):
         return self.membrane.spikes(self.v.value)
 
 
-class ALIFCell(Module):
+@register
+class ALIFCell(_LeakyNeurons):
     r"""Leaky integrate-and-fire neurons whose spikes raise their threshold for a while.
 
     The equations of `LIFCell`, with a second variable in the threshold:
@@ -151,6 +162,10 @@ class ALIFCell(Module):
         See `LIFCell`.
     recurrent, bias, rng, w_in_init, w_rec_init
         See `CurrentSynapse`.
+
+    Notes
+    -----
+    D-RTRL: approximate ``synapse.*``.
     """
 
     def __init__(
@@ -160,26 +175,12 @@ class ALIFCell(Module):
         *,
         tau_adapt: Any = 100.0,
         adaptation: Any = 0.2,
-        tau_mem: Any = 10.0,
-        tau_syn: Any = 2.0,
         dt: float = 1.0,
-        threshold: float = 1.0,
-        reset: str = "subtract",
-        detach_reset: bool = True,
-        surrogate: str | Callable[[Any], Any] = "sigmoid",
-        recurrent: bool = True,
-        bias: float | None = None,
         rng: Rng,
-        w_in_init: Initializer = W_IN,
-        w_rec_init: Initializer = W_REC,
+        **neurons: Any,
     ) -> None:
-        self.synapse = CurrentSynapse(
-            n_in, n_rec, tau=tau_syn, dt=dt, recurrent=recurrent, bias=bias, rng=rng,
-            w_in_init=w_in_init, w_rec_init=w_rec_init,
-        )  # fmt: skip
-        self.v = State((n_rec,))
+        super().__init__(n_in, n_rec, dt=dt, rng=rng, **neurons)
         self.a = State((n_rec,))
-        self.membrane = Membrane(decay(tau_mem, dt), threshold, reset, detach_reset, surrogate)
         self.rho = decay(tau_adapt, dt)
         self.adaptation = adaptation if np.ndim(adaptation) == 0 else np.asarray(adaptation)
 

@@ -50,6 +50,8 @@ class Gate(Module):
     ----------
     n_in, n_rec
         Width of the input; width of the state and of the result.
+    n_state
+        Width of the state, where it is not that of the result.
     bias
         Initial value of $b$, or None for no bias.
     rng
@@ -63,6 +65,7 @@ class Gate(Module):
         n_in: int,
         n_rec: int,
         *,
+        n_state: int | None = None,
         bias: float | None = 0.0,
         rng: Rng,
         w_in_init: Initializer = glorot,
@@ -70,7 +73,7 @@ class Gate(Module):
     ) -> None:
         rng = np.random.default_rng(rng)
         self.w_in = Param(w_in_init(rng, (n_in, n_rec)))
-        self.w_rec = Param(w_rec_init(rng, (n_rec, n_rec)))
+        self.w_rec = Param(w_rec_init(rng, (n_rec if n_state is None else n_state, n_rec)))
         self.b = None if bias is None else Param(constant((n_rec,), bias))
 
     def __call__(self, x: Any, h: Any) -> Any:

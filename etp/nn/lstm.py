@@ -10,9 +10,11 @@ from etp_ir import namespace as xp
 
 from ..init import Rng
 from ..model import Module, State
+from .cell import register
 from .linear import Gate, products
 
 
+@register
 class LSTMCell(Module):
     r"""Long short-term memory with a forget gate (Gers et al., Neural Computation 2000).
 
@@ -35,6 +37,10 @@ class LSTMCell(Module):
         worth it where small products cost more than their arithmetic; measure before.
     rng
         Generator or seed of the initial weights: Glorot for the input, orthogonal for the state.
+
+    Notes
+    -----
+    D-RTRL: approximate ``i.*``, ``f.*``, ``g.*``, ``o.*``.
     """
 
     def __init__(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..functional import matmul
 from ..init import Initializer, Rng, constant, glorot
 from ..model import Module, Param, State
+from .cell import register
+from .lif import W_IN, Membrane
 from .synapse import decay
 
 
+@register
 class LeakyRateReadout(Module):
     r"""Leaky integrator of a weighted sum, the usual readout of a spiking network.
 
@@ -28,6 +32,10 @@ class LeakyRateReadout(Module):
         Whether to add $b$, which starts at zero.
     rng, w_init
         See `Linear`.
+
+    Notes
+    -----
+    D-RTRL: exact ``weight``, ``bias``.
     """
 
     def __init__(
@@ -50,3 +58,64 @@ class LeakyRateReadout(Module):
         """Return the new value of the integrator."""
         self.y.value = self.decay * self.y.value + matmul(x, self.weight, self.bias)
         return self.y.value
+
+
+@register
+class LeakySpikeReadout(Module):
+    r"""Output neurons that integrate a weighted sum and spike.
+
+    $$\begin{aligned}
+    v' &= \kappa\, v + (1 - \kappa)(x W + b) - \vartheta\, \bar z, \qquad \kappa = e^{-dt/\tau} \\
+    z' &= \Theta(v' - \vartheta)
+    \end{aligned}$$
+
+    The neurons of `LIFCell` without synaptic currents and without recurrent weights; $\bar z$ is
+    the last spike $\Theta(v - \vartheta)$, detached if ``detach_reset``.
+
+    Neftci, Mostafa & Zenke, "Surrogate gradient learning in spiking neural networks", IEEE
+    Signal Processing Magazine 2019.
+
+    Parameters
+    ----------
+    n_in, n_out
+        Number of neurons read, and of outputs.
+    tau, dt
+        Time constant, a number or one entry per output, and length of a step, in one unit.
+    threshold, reset, detach_reset, surrogate
+        See `Membrane`.
+    bias
+        Whether to add $b$, which starts at zero.
+    rng, w_init
+        See `Linear`.
+
+    Notes
+    -----
+    D-RTRL: exact ``weight``, ``bias``.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_out: int,
+        *,
+        tau: Any = 10.0,
+        dt: float = 1.0,
+        threshold: float = 1.0,
+        reset: str = "subtract",
+        detach_reset: bool = True,
+        surrogate: str | Callable[[Any], Any] = "sigmoid",
+        bias: bool = True,
+        rng: Rng,
+        w_init: Initializer = W_IN,
+    ) -> None:
+        self.weight = Param(w_init(rng, (n_in, n_out)))
+        self.bias = Param(constant((n_out,), 0.0)) if bias else None
+        self.v = State((n_out,))
+        self.membrane = Membrane(decay(tau, dt), threshold, reset, detach_reset, surrogate)
+
+    def __call__(self, x: Any) -> Any:
+        """Return the spikes of the new voltage."""
+        v = self.v.value
+        drive = matmul(x, self.weight, self.bias)
+        self.v.value = self.membrane.advance(v, self.membrane.spikes(v), drive)
+        return self.membrane.spikes(self.v.value)

@@ -10,6 +10,7 @@ from etp_ir.errors import ModelError, nearest
 
 from ..init import Initializer, Rng, glorot, orthogonal
 from ..model import Module, State
+from .cell import register
 from .linear import Gate
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
@@ -33,6 +34,7 @@ def activation_function(choice: str | Callable[[Any], Any]) -> Callable[[Any], A
     return ACTIVATIONS[choice]
 
 
+@register
 class VanillaRNNCell(Module):
     r"""Simple recurrent cell (Elman, "Finding structure in time", 1990), leaky if asked.
 
@@ -49,6 +51,10 @@ class VanillaRNNCell(Module):
         $\lambda$ between 0 and 1; 1 is the classical cell.
     bias, rng, w_in_init, w_rec_init
         See `Gate`; the parameters are ``cell.w_in``, ``cell.w_rec`` and ``cell.b``.
+
+    Notes
+    -----
+    D-RTRL: approximate ``gate.*``.
     """
 
     def __init__(

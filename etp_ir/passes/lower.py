@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from ..builder import Builder
-from ..core import Operand, Program
+from ..core import Node, Operand, Program
 from ..tracer import operand, wrap
 
 
@@ -17,6 +17,22 @@ def lower(program: Program, *, keep: Collection[str] = ()) -> Program:
     keep
         Names of composite primitives that stay, for a backend that has them.
     """
+
+    def composite(node: Node) -> bool:
+        return node.primitive.lower is not None and node.primitive.name not in keep
+
+    # What a primitive stands for may be composite itself.
+    while any(composite(node) for node in program.walk()):
+        program = _lowered(program, composite)
+    return program
+
+
+def unmarked(program: Program) -> Program:
+    """Return the program with the operations that are marked in place of the marks."""
+    return _lowered(program, lambda node: node.primitive.is_etp)
+
+
+def _lowered(program: Program, composite: Callable[[Node], bool]) -> Program:
     builder = Builder(program.name, share=True)
     env: dict[Operand, Operand] = {
         p.value: builder.input(p.name, p.type, p.role) for p in program.inputs
@@ -24,8 +40,8 @@ def lower(program: Program, *, keep: Collection[str] = ()) -> Program:
     for node in program.nodes:
         outputs: tuple[Operand, ...]
         inputs = [env.get(x, x) for x in node.inputs]
-        node = node.with_regions(lambda region: lower(region, keep=keep))
-        if node.primitive.lower is None or node.primitive.name in keep:
+        node = node.with_regions(lambda region: _lowered(region, composite))
+        if node.primitive.lower is None or not composite(node):
             outputs = builder.copy(node, inputs)
         else:
             builder.source = node.source

@@ -17,6 +17,7 @@ from etp_backends.array.dialect import CUPY
 from etp_backends.array.executable import ArrayExecutable
 from etp_backends.array.source import load
 from etp_backends.cupy.backend import Namespace
+from etp_backends.numpy.backend import NONZEROS
 from etp_backends.registry import BackendError
 from etp_ir import Program
 from etp_ir.backend import Backend
@@ -117,7 +118,7 @@ class StandIn(Backend):
     def compile(self, program: Program, *, donate: Collection[str] = ()) -> Any:
         source = generate(program, "numpy_like", donate=donate, dialect=CUPY)
         namespace = Careful(Namespace(np, array_api_compat.numpy))
-        run = load(source, namespace, slot=lambda n: np.empty(n, np.uint8))
+        run = load(source, namespace, slot=lambda n: np.empty(n, np.uint8), nonzeros=NONZEROS)
 
         def convert(array: Any, dtype: Any) -> Any:
             return np.array(array, dtype.numpy(), order="C")

@@ -269,6 +269,30 @@ def _contract(m: Maker) -> Any:
     return ops.contract(x, y, spec), b * c * summed
 
 
+@step(SMOOTH, "conv")
+def _conv(m: Maker) -> Any:
+    """Any two arrays as image and kernel, which are given the axes that they lack."""
+    (x, b), (w, c) = m.pick(), m.pick()
+    spatial = m.integer(1, 2)
+    x = ops.reshape(x, (*x.shape, *[1] * (spatial + 1 - x.ndim)))
+    w = ops.reshape(w, (*w.shape, *[1] * (spatial + 2 - w.ndim)))
+    channels = x.shape[-spatial - 1]
+    if w.ndim != spatial + 2 or 0 in (x.size, w.size) or channels % w.shape[1]:
+        return None
+    groups = channels // w.shape[1]
+    if w.shape[0] % groups:
+        return None
+
+    def each(low: int, high: int) -> tuple[int, ...]:
+        return tuple(m.integer(low, high) for _ in range(spatial))
+
+    y = ops.conv(
+        x, w, strides=each(1, 2), padding=tuple(zip(each(-1, 2), each(-1, 2), strict=True)),
+        lhs_dilation=each(1, 2), rhs_dilation=each(1, 2), groups=groups,
+    )  # fmt: skip
+    return (y, b * c * math.prod(w.shape[1:])) if 0 < y.size <= MAX_SIZE else None
+
+
 @step(SMOOTH, "etp.matmul")
 def _etp_matmul(m: Maker) -> Any:
     row = m.any(lambda x: x.ndim >= 1)

@@ -132,12 +132,42 @@ sample("argmax", normal(3, 4), axis=1)
 sample("cumsum", normal(3, 4), axis=1, reverse=False)
 sample("cumsum", normal(3, 4), axis=0, reverse=True)
 
+for _x, _w, _attrs in [
+    ((2, 5), (3, 2, 3), ((1,), ((1, 1),), (1,), (1,), 1)),
+    ((3, 4, 6), (4, 2, 2), ((2,), ((0, 1),), (1,), (2,), 2)),
+    ((2, 1, 4, 5), (6, 2, 3), ((3,), ((2, -1),), (2,), (1,), 2)),
+    ((2, 4), (2, 2, 2), ((1,), ((-1, 3),), (3,), (2,), 1)),
+    ((2, 3), (2, 2, 5), ((1,), ((0, 0),), (1,), (1,), 1)),
+    ((2, 2, 4, 3), (2, 1, 3, 1), ((2, 1), ((1, 1), (0, 0)), (1, 1), (1, 1), 2)),
+    ((1, 3, 4), (2, 1, 2, 2), ((1, 2), ((1, 0), (2, -2)), (2, 1), (1, 2), 1)),
+    ((2, 2, 3, 2), (2, 2, 2, 2, 1), ((1, 2, 1), ((0, 1), (1, 1), (0, 0)), (1, 2, 1), (1, 1, 3), 1)),
+]:  # fmt: skip
+    _named = dict(zip(get("conv").attributes, _attrs, strict=True))
+    sample("conv", normal(*_x), normal(*_w), **_named)
+
 sample("gather", normal(5, 3), rng.integers(0, 5, (2, 2)), axis=0)
 sample("gather", normal(2, 5, 3), rng.integers(0, 5, (4,)), axis=1)
 sample("gather", normal(2, 5), np.asarray(3), axis=1)
 sample("scatter_add", normal(4, 3), rng.integers(0, 5, (4,)), axis=0, extent=5)
 sample("scatter_add", normal(2, 2, 3, 4), rng.integers(0, 5, (2, 3)), axis=1, extent=5)
 sample("scatter_add", normal(2), np.asarray(3), axis=1, extent=5)
+
+
+def places(count: int, rows: int, cols: int, order: str) -> tuple[Any, Any]:
+    """Rows and columns of distinct nonzeros, sorted by one of them."""
+    flat = np.sort(rng.choice(rows * cols, count, replace=False))
+    major, minor = np.divmod(flat, rows if order == "cols" else cols)
+    pair = (minor, major) if order == "cols" else (major, minor)
+    return pair[0].astype(np.int32), pair[1].astype(np.int32)
+
+
+for _order in ("rows", "cols"):
+    for _lead, _kept, _count in [((), 0, 5), ((2,), 1, 7), ((2, 3), 1, 12), ((3,), 0, 0)]:
+        _at = places(_count, 3, 4, _order)
+        sample("sparse_contract", normal(*_lead, 3), normal(_count), *_at,
+               extent=4, order=_order, smooth=_count > 0)  # fmt: skip
+        sample("sparse_sample", normal(*_lead, 3), normal(*_lead, 4), *_at,
+               kept=_kept, order=_order, smooth=_count > 0)  # fmt: skip
 sample("iota", shape=(3, 4), axis=1, dtype=I32)
 sample("table", values=(3, 1, 4, 1), shape=(2, 2))
 sample("random_bits", words(2), shape=(3, 3))

@@ -464,6 +464,39 @@ def test_a_batch_of_accumulated_gradients_is_accumulated_as_a_sum():
     same(b, q)
 
 
+def places(builder):
+    """Rows and columns of three nonzeros, sorted by column."""
+    attrs = [{"values": v, "shape": (3,)} for v in ((0, 1, 0), (0, 1, 3))]
+    return [Tracer(builder, builder.emit(get("table"), [], a)[0]) for a in attrs]
+
+
+@pytest.mark.parametrize("lead", [(), (4,)])
+def test_a_batch_of_sparse_gradients_is_summed_where_it_is_sampled(lead):
+    def function(x, y):
+        return ops.neg(ops.sparse_sample(x, y, *places(x.builder), 0, "cols"))
+
+    p, _ = trace(function, {"x": t(*lead, 2), "y": t(*lead, 4)}, outputs=["grad"])
+    b = batch_program(p, 5, {"x": 0, "y": 0}, total={"grad"})
+    q = simplify(b)
+    assert names(q) == ["table", "table", "sparse_sample", "neg"]
+    assert q.nodes[2].output.type.shape == (3,)
+    same(b, q)
+
+
+def test_kept_axes_of_a_sample_are_summed_in_any_order():
+    def function(axes):
+        def inner(x, y):
+            return ops.reduce_sum(ops.sparse_sample(x, y, *places(x.builder), 3, "cols"), axes)
+
+        return inner
+
+    for axes in [(0,), (1,), (0, 2), (0, 1, 2), (1, 3)]:
+        p = program(function(axes), x=t(2, 3, 4, 5, 2), y=t(2, 3, 4, 5, 4))
+        q = simplify(p)
+        assert ("reduce_sum" in names(q)) is (3 in axes)
+        same(p, q)
+
+
 # -- the others ----------------------------------------------------------------------------
 def test_a_carry_with_another_reader_is_not_summed_inside():
     def body():

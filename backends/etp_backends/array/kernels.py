@@ -11,7 +11,7 @@ from etp_ir.core import Literal, Node
 from etp_ir.errors import LoweringError
 from etp_ir.types import TensorType
 
-from . import choice, contract, repetition, scan
+from . import choice, contract, repetition, scan, sparse
 from .dialect import Dialect
 from .literals import bits_of
 from .refs import Ref, row_major
@@ -270,4 +270,6 @@ KERNELS: dict[str, Kernel] = {
     "pad": Kernel(_pad),
     "gather": Kernel(_gather),
     "scatter_add": Kernel(_scatter_add),
+    "sparse_contract": Kernel(sparse.contract),
+    "sparse_sample": Kernel(sparse.sample),
 }

@@ -36,6 +36,7 @@ class Generator:
         self.objects: list[Any] = []
         self._constants: dict[Any, Ref] = {}
         self._views: dict[tuple[str, str], Ref] = {}
+        self.pointers: dict[tuple[str, int], str] = {}
 
     # -- names ------------------------------------------------------------------------------
     def dtype(self, dtype: DType) -> str:

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from etp_ir.core import Program
 
+from .nonzeros import Nonzeros
 from .writer import INDENT, Writer
 
 
@@ -58,7 +59,7 @@ def layout(
         f'"""@{program.name} for {profile}."""',
         "",
         "",
-        "def build(xp, slot, carve, special, objects):",
+        "def build(xp, slot, carve, special, nonzeros, objects):",
         *(INDENT + line for line in outside),
         "",
         f"{INDENT}def {function}({', '.join(params)}):",
@@ -71,7 +72,11 @@ def layout(
 
 
 def load(
-    source: Source, xp: Any, *, slot: Callable[[int], Any] | None = None
+    source: Source,
+    xp: Any,
+    *,
+    slot: Callable[[int], Any] | None = None,
+    nonzeros: Nonzeros | None = None,
 ) -> Callable[..., tuple[Any, ...]]:
     """Return the compiled function.
 
@@ -81,6 +86,8 @@ def load(
         The array namespace.
     slot
         Makes the working memory: an array of so many bytes.
+    nonzeros
+        Computes sparse products.
     """
     from . import special
 
@@ -91,7 +98,7 @@ def load(
     )  # fmt: skip
     scope: dict[str, Any] = {}
     exec(compile(source.text, filename, "exec"), scope)
-    return scope["build"](xp, slot, _carve, special, source.objects)
+    return scope["build"](xp, slot, _carve, special, nonzeros, source.objects)
 
 
 def _carve(slot: Any, shape: tuple[int, ...], dtype: Any) -> Any:

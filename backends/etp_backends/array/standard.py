@@ -15,6 +15,7 @@ from etp_ir.primitives.contract import extents, parse_spec
 from etp_ir.types import DType
 
 from .contraction import classify, order_of, without_lone
+from .one_hot import scatter_add, sparse_contract, sparse_sample
 from .source import Source, layout
 from .views import indexed
 from .writer import Writer, tupled
@@ -199,20 +200,6 @@ def _gather(make: Expressions, node: Node) -> str:
     return make.call("reshape", taken, node.output.type.shape)
 
 
-def _scatter_add(make: Expressions, node: Node) -> str:
-    """Return the product with a one-hot matrix: the standard has no scatter."""
-    x, indices = node.inputs
-    axis, extent, size = node.attrs["axis"], node.attrs["extent"], indices.type.size
-    shape = x.type.shape
-    before, after = shape[:axis], shape[axis + indices.type.rank :]
-    rows = make.call("reshape", make.array(indices), (1, size))
-    index = make.dtype(indices.type.dtype)
-    counter = make.call("reshape", make.call("arange", extent, dtype=index), (extent, 1))
-    hot = make.call("astype", make.call("equal", counter, rows), make.dtype(x.type.dtype))
-    flat = make.call("reshape", make.array(x), (_size(before), size, _size(after)))
-    return make.call("reshape", make.call("matmul", hot, flat), (*before, extent, *after))
-
-
 def _size(shape: tuple[int, ...]) -> int:
     count = 1
     for extent in shape:
@@ -279,7 +266,8 @@ RULES: dict[str, Callable[[Expressions, Node], str]] = {
         "concat", f"({', '.join(map(make.array, node.inputs))},)", axis=node.attrs["axis"]),
     "slice": _slice, "pad": _pad,
     "reduce_sum": _reduce("sum"), "reduce_max": _reduce("max"), "argmax": _argmax,
-    "cumsum": _cumsum, "gather": _gather, "scatter_add": _scatter_add,
+    "cumsum": _cumsum, "gather": _gather, "scatter_add": scatter_add,
+    "sparse_contract": sparse_contract, "sparse_sample": sparse_sample,
 }  # fmt: skip
 
 

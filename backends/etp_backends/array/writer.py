@@ -26,7 +26,7 @@ class Writer:
         self.levels: list[list[str]] = [[]]
         self.imported: dict[str, str] = {}
         self._taken: dict[str, int] = {}
-        for name in (prefix, "slot", "carve", "special", "objects", "range", "slice"):
+        for name in (prefix, "slot", "carve", "special", "nonzeros", "objects", "range", "slice"):
             self._taken[name] = 0
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 from attrs import frozen
@@ -15,6 +16,7 @@ from etp_ir.types import DType
 from ..array.codegen import generate
 from ..array.dialect import CUPY
 from ..array.executable import ArrayExecutable, check_cast, check_inputs
+from ..array.nonzeros import Nonzeros
 from ..array.source import load
 from ..registry import BackendError
 
@@ -29,6 +31,12 @@ class Namespace:
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.own, name, None)
         return getattr(self.standard, name) if found is None else found
+
+
+def _matrices() -> Any:
+    import cupyx.scipy.sparse
+
+    return cupyx.scipy.sparse
 
 
 class CupyExecutable(ArrayExecutable):
@@ -61,6 +69,7 @@ class CupyBackend(Backend):
             )
         self._cupy = cupy
         self._namespace = Namespace(cupy, standard)
+        self._nonzeros = Nonzeros(cupy, _matrices, partial(cupy.take, axis=0), block=1 << 24)
 
     def compile(self, program: Program, *, donate: Collection[str] = ()) -> CupyExecutable:
         """Return an executable; the memory of the arrays given for ``donate`` may be overwritten.
@@ -74,7 +83,7 @@ class CupyBackend(Backend):
         """
         check_inputs(program, donate)
         source = generate(program, "numpy_like", donate=donate, dialect=CUPY)
-        run = load(source, self._namespace, slot=self._slot)
+        run = load(source, self._namespace, slot=self._slot, nonzeros=self._nonzeros)
         return CupyExecutable(program, source, run, self._convert, donate=donate)
 
     def asarray(self, array: Any) -> Any:

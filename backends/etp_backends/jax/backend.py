@@ -48,7 +48,7 @@ class JaxBackend(Backend):
     def compile(self, program: Program, *, donate: Collection[str] = ()) -> JaxExecutable:
         """Return an executable; XLA compiles it on its first call."""
         # `jax.grad` of the executable's function must stop where the program says so.
-        lowered = hoist(dce(lower(program, keep=("stop_gradient",))))
+        lowered = hoist(dce(lower(program, keep=("conv", "stop_gradient"))))
         device = self._device()
         platform = jax.default_backend() if device is None else device.platform
         return JaxExecutable(

@@ -16,7 +16,9 @@ from etp_ir.errors import LoweringError, compose
 from etp_ir.primitives import foreign
 from etp_ir.types import DType, type_of
 
+from . import sparse
 from .contract import contract, reduce_sum
+from .conv import conv
 from .spike import spike
 
 Rule = Callable[..., Any]
@@ -65,7 +67,9 @@ CORE: dict[str, Rule] = {
     "argmax": lambda x, *, axis: lax.argmax(x, axis, jnp.int32),
     "cumsum": lambda x, *, axis, reverse: lax.cumsum(x, axis, reverse=reverse),
     "foreign": lambda *xs, function, types: foreign.call(*xs, name=function),
+    "conv": conv,
     "gather": lambda x, indices, *, axis: jnp.take(x, indices, axis=axis),
+    "sparse_sample": sparse.sample,
     "scatter_add": _scatter_add, "iota": _iota, "table": _table,
 }  # fmt: skip
 
@@ -78,6 +82,7 @@ def rules(platform: str) -> Mapping[str, Rule]:
         **CORE,
         "contract": partial(contract, cpu=cpu),
         "reduce_sum": partial(reduce_sum, cpu=cpu),
+        "sparse_contract": partial(sparse.contract, cpu=cpu),
         "scan": partial(_scan, platform=platform),
         "cond": partial(_cond, platform=platform),
         "while": partial(_while, platform=platform),

@@ -15,8 +15,19 @@ from etp_ir.types import DType
 from ..array.codegen import generate
 from ..array.dialect import NUMPY
 from ..array.executable import ArrayExecutable, check_cast, check_inputs
+from ..array.nonzeros import Nonzeros
 from ..array.slots import ALIGNMENT
 from ..array.source import load
+
+
+def _matrices() -> Any:
+    import scipy.sparse
+
+    return scipy.sparse
+
+
+# A block of sampled products stays within the cache.
+NONZEROS = Nonzeros(np, _matrices, partial(np.take, axis=0, mode="clip"), block=1 << 15)
 
 
 class NumpyExecutable(ArrayExecutable):
@@ -41,7 +52,7 @@ class NumpyBackend(Backend):
         """
         check_inputs(program, donate)
         source = generate(program, "numpy_like", donate=donate, dialect=NUMPY)
-        run = load(source, np, slot=_slot)
+        run = load(source, np, slot=_slot, nonzeros=NONZEROS)
         guard = partial(np.errstate, all="ignore")
         return NumpyExecutable(program, source, run, _convert, donate=donate, guard=guard)
 

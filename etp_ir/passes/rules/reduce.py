@@ -114,7 +114,7 @@ def _terms(m: Match, x: Any) -> list[tuple[int, Any]]:
 
 def _absorbs(m: Match, x: Any, depth: int) -> bool:
     """Whether the sum of ``x`` need not be computed from ``x`` itself."""
-    if m.sole(x, "contract") or m.definition(x, "broadcast", "reduce_sum"):
+    if m.sole(x, "contract", "sparse_sample") or m.definition(x, "broadcast", "reduce_sum"):
         return True
     node = m.sole(x, "mul", "permute", "pad", "reshape") if depth else None
     return node is not None and any(_absorbs(m, y, depth - 1) for y in m.inputs(node))
