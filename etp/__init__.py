@@ -37,6 +37,6 @@ __all__ = [
     "DiagnosticLevel", "ETPError", "History", "Learner", "ModelError", "Module",
     "NotSupportedError", "Param", "ShapeError", "State", "TraceError", "backends", "checkpoint",
     "compile", "compile_etrace_graph", "cond", "einsum", "element_wise", "fori_loop",
-    "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn", "optim", "oracle", "rules", "scan", "spike", "stop_gradient", "while_loop",
-    "xp",
+    "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn", "optim", "oracle", "rules",
+    "scan", "spike", "stop_gradient", "while_loop", "xp",
 ]  # fmt: skip
