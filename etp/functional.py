@@ -9,7 +9,7 @@ from etp_ir import namespace as xp
 from etp_ir.core import Program
 from etp_ir.errors import ModelError, compose, nearest
 from etp_ir.namespace.activation import stop_gradient
-from etp_ir.namespace.dispatch import align, array, builder_of, cast, extension, result_dtype
+from etp_ir.namespace.dispatch import align, alike, extension
 from etp_ir.primitive import get
 from etp_ir.primitives.spike import SURROGATES
 from etp_ir.source import user_source
@@ -21,10 +21,7 @@ __all__ = ["element_wise", "matmul", "spike", "stop_gradient"]
 
 @extension(xp.matmul)
 def _matmul(x: Any, w: Any) -> Any:
-    builder = builder_of(x, w)
-    lifted = [array(builder, item) for item in (x, w)]
-    dtype = result_dtype(builder, lifted)
-    return bind(get("etp.matmul"), *(cast(item, dtype) for item in lifted))
+    return bind(get("etp.matmul"), *alike(x, w))
 
 
 @extension(lambda w: w)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from attrs import field, frozen
 
 Rule = Callable[..., Any]
@@ -83,3 +84,31 @@ class Trained:
     operand: int
     form: Rule
     input: Rule | None = None
+
+
+def look_up(x: Any, index: Any, axis: int) -> Any:
+    """Return the elements of an array at the positions of a table, 0 where it is negative.
+
+    Parameters
+    ----------
+    x
+        A traced array.
+    index
+        The table: an array of integers, or an operand of the program that holds it.
+    axis
+        The axis that is looked up; those of the table take its place.
+    """
+    from . import ops
+    from .core import Value
+    from .primitive import get
+    from .tracer import Tracer
+
+    if isinstance(index, Value):
+        return ops.gather(x, Tracer(x.builder, index), axis)
+    table = np.asarray(index)
+    if (table < 0).any():
+        empty = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+        table = np.where(table < 0, x.shape[axis], table)
+        x = ops.concat([x, ops.full(x.builder, empty, 0.0, x.dtype)], axis)
+    attrs = {"values": tuple(int(i) for i in table.ravel()), "shape": table.shape}
+    return ops.gather(x, Tracer(x.builder, x.builder.emit(get("table"), [], attrs)[0]), axis)

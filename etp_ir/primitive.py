@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
+from .bilinear import Rule, Trained
 from .errors import IRError, nearest
 from .types import TensorType
-
-Rule = Callable[..., Any]
 
 
 @frozen(eq=False, slots=True)
@@ -56,11 +54,8 @@ class Primitive:
     lower
         ``lower(*operands, **attrs)``: the same computation in other primitives. Backends never
         see a primitive that has it.
-    weight
-        For an eligibility-trace primitive: the index of the operand that is trained.
-    letters
-        For an eligibility-trace primitive: ``letters(*operands)`` returns its contraction
-        ``"x,w->y"``, with an empty first term when there is no input beside the weight.
+    trained
+        For an eligibility-trace primitive: what can be trained, by name.
     """
 
     name: str
@@ -75,13 +70,12 @@ class Primitive:
     array_api: str | None = None
     c99: str | None = None
     lower: Rule | None = None
-    weight: int | None = None
-    letters: Rule | None = None
+    trained: Mapping[str, Trained] = field(factory=dict)
 
     @property
     def is_etp(self) -> bool:
-        """Whether nodes of this primitive carry a trained weight."""
-        return self.weight is not None
+        """Whether nodes of this primitive carry trained weights."""
+        return bool(self.trained)
 
     @property
     def attributes(self) -> tuple[str, ...]:

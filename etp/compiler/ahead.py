@@ -15,6 +15,8 @@ from etp_ir.primitives.loop_rules import ancestors, dependents
 from etp_ir.tracer import Tracer, copy_nodes, operand, replay, wrap
 from etp_ir.transforms.batch import batch_program
 
+from .uses import uses_of
+
 
 def ahead(program: Program) -> Program:
     """Return the program with such products before their loops, also inside regions."""
@@ -43,7 +45,7 @@ def _moving(node: Node) -> list[Node]:
     products = [
         n.output for n in body.nodes
         if n.primitive.is_etp and waiting.isdisjoint(n.inputs)
-        and n.inputs[n.primitive.weight or 0] not in sliced
+        and sliced.isdisjoint(use.weight for use in uses_of(n))
     ]  # fmt: skip
     return ancestors(body.nodes, products) if products else []
 

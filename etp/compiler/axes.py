@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
-from etp_ir.core import Node, Program
+from etp_ir.bilinear import Bilinear, Join
+from etp_ir.core import Program
 
-from ..rules.algebra import POSITIONS
+from ..rules.algebra import POSITIONS, Frame
 
 # The letter of several products of one weight, laid side by side.
 TIED = "S"
@@ -22,6 +24,8 @@ class Axes:
     ----------
     x, w, y
         Letters of input, weight and result.
+    joins
+        Letters of input and result that are looked up in a table over other letters.
     folded
         Letters of the result along which all elements act on the same positions of states: their
         influence moves alike, so one trace holds the sum.
@@ -30,6 +34,7 @@ class Axes:
     x: str
     w: str
     y: str
+    joins: Mapping[str, Join] = field(factory=dict)
     folded: str = ""
 
     @property
@@ -37,30 +42,37 @@ class Axes:
         """Letters of arrays over positions of states, as the result meets them."""
         return "".join(c for c in self.y if c not in self.folded)
 
+    def looked_up(self, letters: str) -> str:
+        """Return letters with those of their tables in place of joined ones."""
+        found = (self.joins[c].letters if c in self.joins else c for c in letters)
+        return "".join(dict.fromkeys("".join(found)))
+
     @property
     def trace(self) -> str:
         """Letters of a per-parameter trace: positions that share a weight, then the weight's."""
-        return "".join(c for c in self.at if c not in self.w) + self.w
+        return "".join(c for c in self.looked_up(self.at) if c not in self.w) + self.w
 
     @property
-    def universe(self) -> str:
+    def frame(self) -> Frame:
         """All letters in one order: letters summed away, those of a trace, several positions."""
-        rest = dict.fromkeys(c for c in self.y + self.x if c not in self.trace)
-        return "".join(rest) + self.trace + POSITIONS
+        letters = self.y + self.x
+        rest = dict.fromkeys(c for c in letters + self.looked_up(letters) if c not in self.trace)
+        return Frame("".join(rest) + self.trace + POSITIONS, self.joins)
+
+    def shares(self, letter: str) -> bool:
+        """Whether elements of the result along a letter have one weight between them."""
+        return not set(self.looked_up(letter)) & set(self.w)
 
 
 def tie(axes: Axes) -> Axes:
     """Return the letters of several products of one weight, laid side by side."""
     x = TIED + axes.x if axes.x else ""
-    return Axes(x, axes.w, TIED + axes.y, TIED + axes.folded)
+    return Axes(x, axes.w, TIED + axes.y, axes.joins, TIED + axes.folded)
 
 
-def axes_of(node: Node) -> Axes:
-    """Return the letters of an eligibility-trace node."""
-    assert node.primitive.letters is not None
-    left, _, y = node.primitive.letters(*node.inputs).partition("->")
-    x, _, w = left.partition(",")
-    return Axes(x, w, y)
+def axes_of(form: Bilinear) -> Axes:
+    """Return the letters of an operation that is linear in a weight."""
+    return Axes(form.x, form.w, form.y, form.joins)
 
 
 def float_dtype(program: Program) -> Any:

@@ -66,7 +66,7 @@ class Case:
         weights = self.structure.weights
         return tuple(
             r for r in self.structure.relations
-            if any(self.lossy(p) for p in weights[r.node].params)
+            if any(self.lossy(p) for p in weights[r.use].params)
         )  # fmt: skip
 
     @cached_property

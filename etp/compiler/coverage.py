@@ -231,7 +231,7 @@ def fold(axes: Axes, coverage: Coverage) -> tuple[str, Coverage]:
     folded = ""
     indices: dict[str, Any] = {s: p.index for s, p in coverage.places.items()}
     for letter in axes.y:
-        if letter in axes.w:
+        if not axes.shares(letter):
             continue
         axis = "".join(c for c in axes.y if c not in folded).index(letter)
         if all(i is None or (i == i.take([0], axis)).all() for i in indices.values()):

@@ -54,7 +54,7 @@ def _choices(case: Case) -> Iterator[CompilationRecord]:
             f"after every {steps.removeprefix('one ')}",
         )  # fmt: skip
     if rule.approximation:
-        traced = dict.fromkeys(p for r in s.relations for p in s.weights[r.node].params)
+        traced = dict.fromkeys(p for r in s.relations for p in s.weights[r.use].params)
         for name in traced:
             if case.lossy(name):
                 yield record(

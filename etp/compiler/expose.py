@@ -18,6 +18,8 @@ from etp_ir.passes import dce
 from etp_ir.primitive import get
 from etp_ir.tracer import operand, wrap
 
+from .uses import uses_of
+
 
 @define
 class _Weight:
@@ -89,9 +91,9 @@ class _Rewriter:
         elif all(v in self.fixed or v in self.weights for v in values):
             self._expression(node, [self.weights[v] for v in values if v in self.weights])
         else:
-            weight = node.primitive.weight if node.primitive.is_etp else None
+            trained = {use.operand for use in uses_of(node)}
             self._emit(node, [
-                self._bare(x) if i == weight else self._met(x) for i, x in enumerate(node.inputs)
+                self._bare(x) if i in trained else self._met(x) for i, x in enumerate(node.inputs)
             ])  # fmt: skip
 
     def _expression(self, node: Node, parts: list[_Weight]) -> None:
@@ -105,7 +107,9 @@ class _Rewriter:
         if node.primitive.lower is not None and node.primitive.is_etp:
             (result,) = node.outputs
             with self.builder.at(node.source):
-                lowered = node.primitive.lower(*(wrap(self.builder, x) for x in operands))
+                lowered = node.primitive.lower(
+                    *(wrap(self.builder, x) for x in operands), **node.attrs
+                )
             # A product of parameters meets the data as a whole.
             spread = node.primitive.positions != "elementwise"
             self.weights[result] = _Weight(

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from etp_ir.core import Node, Value
+from etp_ir.core import Value
 
 from .coverage import BLOCK, DENSE
 from .paths import brief
 from .positions import Cut
 from .structure import HiddenParamOpRelation, Structure
+from .uses import Use
 
 
-def what_is_lost(s: Structure, node: Node) -> str | None:
+def what_is_lost(s: Structure, use: Use) -> str | None:
     """Return the first path of a product's influence that is not followed, or None."""
-    reached = s.influence.reached(node.output)
-    related = [r for r in s.relations if node in r.nodes]
-    lost = _within(s, node.output, reached, related)
+    reached = s.influence.reached(use.output)
+    related = [r for r in s.relations if use in r.uses]
+    lost = _within(s, use.output, reached, related)
     for relation in related:
         lost = lost or _onward(s, relation)
     return lost

@@ -14,6 +14,7 @@ from etp_ir.source import Source
 from .influence import varying_values
 from .positions import Cut
 from .structure import HiddenGroup, Structure
+from .uses import Use, uses_of
 
 
 @define(slots=False, eq=False)
@@ -80,31 +81,25 @@ class Paths:
         return graph
 
     # -- weight products --------------------------------------------------------------------
-    def weight_of(self, node: Node) -> Operand:
-        """Return the weight of an eligibility-trace node."""
-        return node.inputs[node.primitive.weight or 0]
-
     @cached_property
-    def marked(self) -> tuple[Node, ...]:
-        """All eligibility-trace nodes of the step, regions apart."""
-        return tuple(n for n in self.program.nodes if n.primitive.is_etp)
+    def marked(self) -> tuple[Use, ...]:
+        """All trained operands of the step, regions apart."""
+        return tuple(use for n in self.program.nodes for use in uses_of(n))
 
-    def products_of(self, parameter: str) -> list[Node]:
+    def products_of(self, parameter: str) -> list[Use]:
         """Return the products that are trained on a parameter."""
-        return [n for n, w in self.structure.weights.items() if parameter in w.params]
+        return [use for use, w in self.structure.weights.items() if parameter in w.params]
 
     def states_of(self, parameter: str) -> list[str]:
         """Return the states on which the influence of a parameter is kept in traces."""
-        nodes = set(self.products_of(parameter))
-        found = (
-            s for r in self.structure.relations if nodes.intersection(r.nodes) for s in r.places
-        )
+        uses = set(self.products_of(parameter))
+        found = (s for r in self.structure.relations if uses.intersection(r.uses) for s in r.places)
         return list(dict.fromkeys(found))
 
     def title(self, node: Node) -> str:
         """Return the name of an operation, quoted, with its weight where it has one."""
-        weight = self.structure.weights.get(node)
-        return f"`{node.primitive.name}`" + (f" with {weight.name}" if weight else "")
+        names = [w.name for use, w in self.structure.weights.items() if use.node is node]
+        return f"`{node.primitive.name}`" + (f" with {' and '.join(names)}" if names else "")
 
     # -- cuts -------------------------------------------------------------------------------
     def cuts_after(self, start: Value, state: str) -> Iterator[Cut]:

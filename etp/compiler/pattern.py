@@ -7,15 +7,17 @@ hops in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from etp_ir.core import Literal, Node, Operand, Program, Value
+from etp_ir.meaning import meaning_of
+from etp_ir.primitives.contract import parse_spec
 
 from .influence import Influence
-from .positions import Known, contraction_of, origins
+from .positions import Known, origins
 
 # Row: position of the new state; column: element of the value.
 Sets = np.ndarray[Any, np.dtype[np.bool_]]
@@ -55,58 +57,87 @@ class Pattern:
             return found
         n = after.type.size
         found[after] = np.eye(n, dtype=bool)
-        for node in reversed(self.program.nodes):
-            if node.primitive.jvp is None or not any(v in found for v in node.outputs):
-                continue
-            for i, x in enumerate(node.inputs):
-                if not isinstance(x, Value) or not x.type.dtype.is_float:
-                    continue
-                if not self._matters(x):
-                    continue
-                sets = self._back(node, i, x, found, n)
-                found[x] = sets if x not in found else found[x] | sets
+        _walk(self.program.nodes, found, self.support, self.known)
         return found
 
-    def _matters(self, x: Value) -> bool:
-        """Whether a value varies from step to step: sets of weights are never asked for."""
-        return x not in self.support
 
-    def _back(self, node: Node, i: int, x: Value, found: dict[Value, Sets], n: int) -> Sets:
-        """Return what operand ``i`` reaches through a node."""
-        kind = node.primitive.positions
-        outs = [found[v] for v in node.outputs if v in found]
-        if len(node.outputs) != 1:
-            return _all(outs, n, x)
-        (out,), shape = outs, node.output.type.shape
-        grid = out.reshape(n, *shape)
-        if kind == "elementwise":
-            return out
-        if kind == "structural" or (kind == "indexed" and node.inputs[1] in self.known):
-            origin = origins(node, i, self.known)
-            sets = np.zeros((x.type.size, n), bool)
-            used = origin >= 0
-            np.logical_or.at(sets, origin[used], out.T[used])
-            return sets.T
-        if kind == "scattered" and node.inputs[1] in self.known:
-            index = self.known[node.inputs[1]]  # type: ignore[index]
-            return np.take(grid, index, axis=node.attrs["axis"] + 1).reshape(n, -1)
-        if kind == "reduction":
-            spread = np.expand_dims(grid, tuple(a + 1 for a in sorted(node.attrs["axes"])))
-            return np.broadcast_to(spread, (n, *x.type.shape)).reshape(n, -1).copy()
-        if kind == "contraction" or node.primitive.letters is not None:
-            spec = contraction_of(node)
-            other = node.inputs[1 - i]
-            mask = self.support.get(other, None) if isinstance(other, Value) else None
-            weight = np.ones(other.type.shape) if mask is None else mask.astype(float)
-            mine, theirs = (spec.x, spec.y) if i == 0 else (spec.y, spec.x)
-            free = next(c for c in "ZYXWV" if c not in mine + theirs + spec.out)
-            equation = f"{free}{spec.out},{theirs}->"
-            kept = "".join(c for c in mine if c in spec.out + theirs)
-            total = np.einsum(f"{equation}{free}{kept}", grid.astype(float), weight) > 0
-            missing = tuple(k + 1 for k, c in enumerate(mine) if c not in kept)
-            spread = np.expand_dims(total, missing)
-            return np.broadcast_to(spread, (n, *x.type.shape)).reshape(n, -1).copy()
+def _walk(
+    nodes: Sequence[Node], found: dict[Value, Sets], support: dict[Value, np.ndarray], known: Known
+) -> None:
+    """Extend the sets of values to those they are made of.
+
+    Only values that vary from step to step are followed: sets of weights are never asked for.
+    """
+    for node in reversed(nodes):
+        if node.primitive.jvp is None or not any(v in found for v in node.outputs):
+            continue
+        for i, x in enumerate(node.inputs):
+            if isinstance(x, Value) and x.type.dtype.is_float and x not in support:
+                sets = _back(node, i, x, found, support, known)
+                found[x] = sets if x not in found else found[x] | sets
+
+
+def _back(
+    node: Node, i: int, x: Value, found: dict[Value, Sets], support: dict[Value, np.ndarray],
+    known: Known,
+) -> Sets:  # fmt: skip
+    """Return what operand ``i`` reaches through a node."""
+    inside = meaning_of(node) if node.primitive.positions == "mixing" else None
+    if inside is not None:
+        return _inside(inside, node, i, found, support, known)
+    n = next(found[v].shape[0] for v in node.outputs if v in found)
+    kind = node.primitive.positions
+    outs = [found[v] for v in node.outputs if v in found]
+    if len(node.outputs) != 1:
         return _all(outs, n, x)
+    (out,), shape = outs, node.output.type.shape
+    grid = out.reshape(n, *shape)
+    if kind == "elementwise":
+        return out
+    if kind == "structural" or (kind == "indexed" and node.inputs[1] in known):
+        origin = origins(node, i, known)
+        sets = np.zeros((x.type.size, n), bool)
+        used = origin >= 0
+        np.logical_or.at(sets, origin[used], out.T[used])
+        return sets.T
+    if kind == "scattered" and node.inputs[1] in known:
+        index = known[node.inputs[1]]  # type: ignore[index]
+        return np.take(grid, index, axis=node.attrs["axis"] + 1).reshape(n, -1)
+    if kind == "reduction":
+        spread = np.expand_dims(grid, tuple(a + 1 for a in sorted(node.attrs["axes"])))
+        return np.broadcast_to(spread, (n, *x.type.shape)).reshape(n, -1).copy()
+    if kind == "contraction":
+        spec = parse_spec(node.attrs["spec"])
+        other = node.inputs[1 - i]
+        mask = support.get(other) if isinstance(other, Value) else None
+        weight = np.ones(other.type.shape) if mask is None else mask.astype(float)
+        mine, theirs = (spec.x, spec.y) if i == 0 else (spec.y, spec.x)
+        free = next(c for c in "ZYXWV" if c not in mine + theirs + spec.out)
+        equation = f"{free}{spec.out},{theirs}->"
+        kept = "".join(c for c in mine if c in spec.out + theirs)
+        total = np.einsum(f"{equation}{free}{kept}", grid.astype(float), weight) > 0
+        missing = tuple(k + 1 for k, c in enumerate(mine) if c not in kept)
+        spread = np.expand_dims(total, missing)
+        return np.broadcast_to(spread, (n, *x.type.shape)).reshape(n, -1).copy()
+    return _all(outs, n, x)
+
+
+def _inside(
+    program: Program, node: Node, i: int, found: dict[Value, Sets],
+    support: dict[Value, np.ndarray], known: Known,
+) -> Sets:  # fmt: skip
+    """Return what operand ``i`` reaches through a composite node."""
+    ports = {p.value: x for p, x in zip(program.inputs, node.inputs, strict=True)}
+    steady = {v: support[x] for v, x in ports.items() if isinstance(x, Value) and x in support}
+    fixed = {v: known[x] for v, x in ports.items() if isinstance(x, Value) and x in known}
+    _extend(steady, program.nodes)
+    result = program.outputs[0].value
+    assert isinstance(result, Value)
+    inner = {result: found[node.output]}
+    _walk(program.nodes, inner, steady, fixed)
+    port = program.inputs[i].value
+    shape = (inner[result].shape[0], port.type.size)
+    return inner[port] if port in inner else np.zeros(shape, bool)
 
 
 def neighbours(
@@ -141,7 +172,13 @@ def _supports(program: Program, known: Known) -> dict[Value, np.ndarray]:
     support: dict[Value, np.ndarray] = {v: a != 0 for v, a in known.items()}
     for port in program.inputs_of("param", "const"):
         support.setdefault(port.value, np.ones(port.type.shape, bool))
-    for node in program.nodes:
+    _extend(support, program.nodes)
+    return support
+
+
+def _extend(support: dict[Value, np.ndarray], nodes: Sequence[Node]) -> None:
+    """Add where the results of nodes that take nothing else can differ from zero."""
+    for node in nodes:
         if node.outputs[0] in support or node.primitive.is_etp:
             continue
         if not all(isinstance(x, Literal) or x in support for x in node.inputs):
@@ -150,7 +187,6 @@ def _supports(program: Program, known: Known) -> dict[Value, np.ndarray]:
                  for x in node.inputs]  # fmt: skip
         for value in node.outputs:
             support[value] = _support(node, value, masks)
-    return support
 
 
 def _support(node: Node, value: Value, masks: list[np.ndarray]) -> np.ndarray:

@@ -19,13 +19,14 @@ from attrs import define, field, frozen
 
 from etp_ir import ops
 from etp_ir.builder import Builder
-from etp_ir.core import Node, Program, Value
+from etp_ir.core import Program, Value
 from etp_ir.tracer import Tracer
 from etp_ir.transforms.vjp import pullback
 
-from .axes import axes_of, float_dtype
+from .axes import float_dtype
 from .rows import Rows
 from .structure import HiddenParamOpRelation, Structure
+from .uses import Use
 from .view import RelationView, relation_view
 
 
@@ -38,13 +39,13 @@ class Signals:
     states
         With respect to each old state, by path.
     products
-        With respect to the result of each eligibility-trace node.
+        With respect to the result of the node, for each trained operand.
     params
         With respect to each parameter, through uses outside eligibility-trace nodes.
     """
 
     states: dict[str, Tracer]
-    products: dict[Node, Tracer]
+    products: dict[Use, Tracer]
     params: dict[str, Tracer]
 
 
@@ -97,16 +98,16 @@ class Pieces:
                 held = cotangents.get(after)
                 cotangents[after] = x if held is None else ops.add(held, x)
         trained = list(s.weights)
-        detach = {(n, n.primitive.weight or 0) for n in trained}
+        detach = {(use.node, use.operand) for use in trained}
         old = {name: before for name, (before, _) in s.states.items()}
         params = {p.name: p.value for p in program.inputs_of("param")}
         pulled = pullback(
             self.builder, program.nodes, [*old.values(), *params.values()], cotangents,
-            taps=[n.output for n in trained], detach=detach,
+            taps=list(dict.fromkeys(use.output for use in trained)), detach=detach,
         )  # fmt: skip
         return Signals(
             {n: pulled[v] for n, v in old.items() if v in pulled},
-            {n: pulled[n.output] for n in trained if n.output in pulled},
+            {use: pulled[use.output] for use in trained if use.output in pulled},
             {n: pulled[v] for n, v in params.items() if v in pulled},
         )
 
@@ -138,16 +139,12 @@ class Pieces:
             {n: pulled[v] for n, v in old.items() if v in pulled},
         )
 
-    def credit(self, node: Node, cotangent: Tracer) -> Tracer:
-        """Return the derivative with respect to the weight of a product, given that of ``y``."""
-        return weight_gradient(self.builder, node, cotangent)
-
-
-def weight_gradient(builder: Builder, node: Node, cotangent: Tracer) -> Tracer:
-    """Return the vjp of a weight product with respect to its weight."""
-    axes = axes_of(node)
-    x = next((v for i, v in enumerate(node.inputs) if i != node.primitive.weight), None)
-    if x is None:
-        return cotangent
-    spec = f"{axes.x},{axes.y}->{axes.w}"
-    return ops.contract(Tracer(builder, x), cotangent, spec)  # type: ignore[arg-type]
+    def credit(self, use: Use, cotangent: Tracer) -> Tracer:
+        """Return the derivative with respect to a weight, given that of the node's result."""
+        weight = use.weight
+        assert isinstance(weight, Value)
+        others = {(use.node, i) for i in range(len(use.node.inputs)) if i != use.operand}
+        pulled = pullback(
+            self.builder, [use.node], [weight], {use.output: cotangent}, detach=others
+        )
+        return pulled[weight]

@@ -27,7 +27,7 @@ def at_places(relation: HiddenParamOpRelation, arrays: Mapping[str, Tracer]) -> 
         if state in arrays:
             letters = "" if place.everywhere else axes.at
             letters += POSITION if place.wide else ""
-            found[state] = Named(at_positions(arrays[state], place), letters, axes.universe)
+            found[state] = Named(at_positions(arrays[state], place), letters, axes.frame)
     return Vec(found)
 
 

@@ -20,6 +20,8 @@ NONE = -1
 MANY = -2
 Targets = np.ndarray[Any, np.dtype[np.int64]]
 Known = Mapping[Value, np.ndarray[Any, Any]]
+# Operands of nodes.
+Operands = Mapping[Node, Collection[int]]
 # A use of a value: node, operand, and the targets of its elements there.
 _Edge = tuple[Node | None, int, Targets]
 
@@ -86,7 +88,7 @@ def known_values(program: Program, constants: Mapping[str, Any]) -> Known:
 
 
 def reach(
-    program: Program, state: Value | Literal, trained: Collection[Node] = (),
+    program: Program, state: Value | Literal, trained: Operands | None = None,
     known: Known | None = None,
 ) -> Reach:  # fmt: skip
     """Return how the values of a program reach the value ``state``.
@@ -94,7 +96,7 @@ def reach(
     Parameters
     ----------
     trained
-        Weight products whose weight is followed by a relation, and not as an operand.
+        By node, the operands that relations follow, so that nothing else does.
     known
         Values that are constants, by which an index array is followed.
     """
@@ -182,18 +184,18 @@ def merge(held: Targets | None, arriving: Targets) -> Targets:
 
 
 def back(
-    node: Node, outgoing: list[Targets | None], trained: Collection[Node] = (),
+    node: Node, outgoing: list[Targets | None], trained: Operands | None = None,
     known: Known | None = None,
 ) -> list[Targets | None]:  # fmt: skip
     """Return the targets of each operand given those of the outputs."""
     from .through import through
 
     known = known or {}
-    if node in trained:
+    if trained and node in trained:
         # A weight product is what a trace is about: it is followed by its relation, never by
         # the transition, even where it happens to have a single input.
         return [
-            _everywhere(x.type.shape) if i != node.primitive.weight else None
+            None if i in trained[node] else _everywhere(x.type.shape)
             for i, x in enumerate(node.inputs)
         ]
     inside = through(node, outgoing)
@@ -215,15 +217,9 @@ def back(
         shape = node.inputs[0].type.shape
         spread = np.expand_dims(out, tuple(sorted(axes)))
         return [np.broadcast_to(spread, shape).copy()]
-    if kind == "contraction" or node.primitive.letters is not None:
-        return _contraction(node, contraction_of(node), out)
+    if kind == "contraction":
+        return _contraction(node, parse_spec(node.attrs["spec"]), out)
     return [_everywhere(x.type.shape) for x in node.inputs]
-
-
-def contraction_of(node: Node) -> Spec:
-    """Return the contraction that a node is, marked or not."""
-    letters = node.primitive.letters
-    return parse_spec(node.attrs["spec"] if letters is None else letters(*node.inputs))
 
 
 def _everywhere(shape: tuple[int, ...]) -> Targets:

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, evolve, frozen
 
-from etp_ir.core import Node, Program, Value
+from etp_ir.core import Program, Value
 
 from .records import CompilationRecord, by_kind, subjects
 from .status import Status
 from .structure import Structure
+from .uses import Use
 
 if TYPE_CHECKING:
     from ..schedules.prices import ScopePrice
@@ -173,10 +174,10 @@ def parameter_reports(
     for port in structure.program.inputs_of("param"):
         mine = [
             a for a in traces
-            if a.relation is not None and port.name in portions[a.relation.node]
+            if a.relation is not None and port.name in portions[a.relation.use]
         ]  # fmt: skip
         kept = sum(
-            a.type.nbytes * portions[a.relation.node][port.name] for a in mine if a.relation
+            a.type.nbytes * portions[a.relation.use][port.name] for a in mine if a.relation
         )  # fmt: skip
         out[port.name] = ParameterReport(
             found[port.name].status, found[port.name].reason, port.type.shape,
@@ -186,10 +187,10 @@ def parameter_reports(
     return out
 
 
-def shares(structure: Structure, node: Node) -> dict[str, float]:
+def shares(structure: Structure, use: Use) -> dict[str, float]:
     """Return the parts that parameters have in the weight of a product, by their sizes."""
     types = {p.name: p.type for p in structure.program.inputs_of("param")}
-    inside = structure.weights[node].params
+    inside = structure.weights[use].params
     total = max(sum(types[n].size for n in inside), 1)
     return {n: types[n].size / total for n in inside}
 

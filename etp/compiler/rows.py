@@ -72,8 +72,12 @@ class Rows:
         for name, x in across.items():
             rename(self.builder, x, f"D_{tag}" if name == state else f"D_{tag}_{short(name)}")
         for node, x in inward.items():
-            rename(self.builder, x, f"u_{short(self.structure.weights[node].name)}_{tag}")
+            rename(self.builder, x, f"u_{short(self._weight_name(node))}_{tag}")
         return across, inward
+
+    def _weight_name(self, node: Node) -> str:
+        """Return the name of the first weight of a node."""
+        return next(w.name for use, w in self.structure.weights.items() if use.node is node)
 
     def _pull_all(self, state: str, after: Value) -> Row:
         """Pull one unit cotangent for each position, all of them at once."""

@@ -222,7 +222,7 @@ def _beyond(case: Case) -> Iterator[CompilationRecord]:
     """Yield parameters whose influence goes on beyond the positions that a scope keeps."""
     how = "" if case.structure.scope.name == "sparse_n" else Kind.RECURRENT_PRODUCT.mend
     for relation in (r for r in case.lossy_relations if not r.coverage.complete):
-        for name in case.structure.weights[relation.node].params:
+        for name in case.structure.weights[relation.use].params:
             if case.lossy(name):
                 yield record(
                     Kind.BEYOND_SCOPE, f"the influence of {name} goes on beyond the reach of scope "

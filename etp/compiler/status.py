@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from etp_ir.core import Node, Operand, Value
+from etp_ir.core import Operand, Value
 
 from ..rules.base import LearningRule, LinearTraceRule, TraceRule
 from .losses import told, what_is_lost
 from .pieces import Pieces
 from .structure import Structure
+from .uses import Use
 
 FOLLOWED = "every path through time is followed"
 ALTERED = "replaces the transition or the source"
@@ -57,7 +58,7 @@ class _Judge:
 
     # -- one parameter ----------------------------------------------------------------------
     def parameter(self, name: str, value: Value) -> Status:
-        products = [n for n, w in self.s.weights.items() if name in w.params]
+        products = [use for use, w in self.s.weights.items() if name in w.params]
         temporal = self.influence.reached(value)
         if not temporal and not self.leads(value, self.loss):
             return Status(UNREACHABLE, "no path leads from it to the loss")
@@ -69,7 +70,7 @@ class _Judge:
                                        f"({steps})")  # fmt: skip
         if not isinstance(self.rule, TraceRule):
             return Status(EXACT, FOLLOWED)
-        verdicts = [self._product(node) for node in products]
+        verdicts = [self._product(use) for use in products]
         plain = self._plain(value, products)
         if plain is not None:
             verdicts.append(plain)
@@ -79,9 +80,9 @@ class _Judge:
         worst = next((v for v in verdicts if v.status != EXACT), verdicts[0])
         return worst if worst.status == EXACT else Status(APPROXIMATE, worst.reason)
 
-    def _plain(self, value: Value, products: list[Node]) -> Status | None:
+    def _plain(self, value: Value, products: list[Use]) -> Status | None:
         """Return a verdict on uses outside weight products, or None if none reaches a state."""
-        avoid = {n.output for n in products}
+        avoid = {use.output for use in products}
         for name in self.influence.reached(value):
             new = self.s.states[name][1]
             if self.s.dependence.leads_avoiding(value, new, avoid):
@@ -89,13 +90,13 @@ class _Judge:
                                       "so only the gradient of each step is followed")  # fmt: skip
         return None
 
-    def _product(self, node: Node) -> Status:
+    def _product(self, use: Use) -> Status:
         """Return the verdict on one weight product."""
-        y = node.output
+        y = use.output
         reached = self.influence.reached(y)
         if not reached:
             return Status(EXACT, "it acts within the step; its direct gradient is all there is")
-        related = [r for r in self.s.relations if node in r.nodes]
+        related = [r for r in self.s.relations if use in r.uses]
         if not related:
             cut = self.influence.cut(y, reached[0])
             return Status(DIRECT, f"it reaches {reached[0]} only through {told(cut)}")
@@ -106,7 +107,7 @@ class _Judge:
             rule.departs(self.pieces.view(r)) for r in related
         ):
             return Status(APPROXIMATE, f"{rule.name} {ALTERED}")
-        lost = what_is_lost(self.s, node)
+        lost = what_is_lost(self.s, use)
         if lost is not None:
             return Status(APPROXIMATE, lost)
         if all(p.everywhere or not p.wide for r in related for p in r.places.values()) and any(

@@ -14,6 +14,7 @@ from .paths import Paths, brief, quoted
 from .records import CompilationRecord
 from .status import Status
 from .structure import HiddenParamOpRelation
+from .uses import Use
 
 MOST = 4
 # Lines of a section, unless all is asked for; what is longer ends in "... and N more lines".
@@ -37,8 +38,8 @@ def parameter_story(
         lines.append(f"  because {status.reason}")
     lines.append(f"  {value.type}, {_weights(value.type.size)}{_made(place)}")
     lines += _section("enters", _entries(paths, name, full), ENTRIES, full)
-    nodes = set(paths.products_of(name))
-    mine = [r for r in paths.structure.relations if nodes.intersection(r.nodes)]
+    uses = set(paths.products_of(name))
+    mine = [r for r in paths.structure.relations if uses.intersection(r.uses)]
     lines += _section("in time", _in_time(paths, mine, paths.states_of(name), full), TIMES, full)
     lines += _told(records, full)
     return "\n".join(lines)
@@ -85,16 +86,16 @@ def _made(place: Source | None) -> str:
 def _entries(paths: Paths, name: str, full: bool) -> Iterator[str]:
     """Yield each product of a parameter with the states that it reaches."""
     products = paths.products_of(name)
-    for node in products:
-        weight = paths.structure.weights[node]
-        part = _inside(paths, name, node) if weight.name != name else ""
-        place = f" at {node.source}" if node.source else ""
-        yield f"{quoted(node)}{part}{place}"
+    for use in products:
+        weight = paths.structure.weights[use]
+        part = _inside(paths, name, use) if weight.name != name else ""
+        place = f" at {use.node.source}" if use.node.source else ""
+        yield f"{quoted(use.node)}{part}{place}"
         for relation in paths.structure.relations:
-            if node in relation.nodes:
+            if use in relation.uses:
                 yield from (f"  {line}" for line in _arrivals(paths, relation, full))
-        yield from (f"  {line}" for line in _losses(paths, node, full))
-    avoid = {n.output for n in paths.marked}
+        yield from (f"  {line}" for line in _losses(paths, use, full))
+    avoid = {use.output for use in paths.marked}
     ends = [(s, paths.new(s)) for s in paths.reached(paths.params[name])]
     for target, end in [*ends, ("the loss", paths.loss)]:
         way = paths.chain(paths.params[name], end, avoid=avoid)
@@ -105,11 +106,11 @@ def _entries(paths: Paths, name: str, full: bool) -> Iterator[str]:
         yield "no weight product"
 
 
-def _inside(paths: Paths, name: str, node: Node) -> str:
+def _inside(paths: Paths, name: str, use: Use) -> str:
     """Return the name of the expression that a parameter is a part of, and its operations."""
-    way = paths.chain(paths.params[name], paths.weight_of(node))
+    way = paths.chain(paths.params[name], use.weight)
     by = f" ({_steps(way, place=False)})" if way else ""
-    return f" as part of {paths.structure.weights[node].name}{by}"
+    return f" as part of {paths.structure.weights[use].name}{by}"
 
 
 def _arrivals(paths: Paths, relation: HiddenParamOpRelation, full: bool) -> Iterator[str]:
@@ -129,13 +130,13 @@ def _arrivals(paths: Paths, relation: HiddenParamOpRelation, full: bool) -> Iter
         yield f"reaches {state} {where}{by}"
 
 
-def _losses(paths: Paths, node: Node, full: bool) -> Iterator[str]:
+def _losses(paths: Paths, use: Use, full: bool) -> Iterator[str]:
     """Yield the states that a product reaches in a way that no trace follows."""
-    reached = paths.reached(node.output)
-    related = [r for r in paths.structure.relations if node in r.nodes]
+    reached = paths.reached(use.output)
+    related = [r for r in paths.structure.relations if use in r.uses]
     told = 0
     for state in reached:
-        cut = next(paths.cuts_after(node.output, state), None)
+        cut = next(paths.cuts_after(use.output, state), None)
         if cut is None or any(r.places[state].wide for r in related if state in r.places):
             continue
         if told == 2 and not full:
@@ -144,7 +145,7 @@ def _losses(paths: Paths, node: Node, full: bool) -> Iterator[str]:
         told += 1
         also = "also " if related else "only "
         yield f"reaches {state} {also}through {_place(paths, cut.node)}: not followed"
-    if not reached and paths.leads(node.output, paths.loss):
+    if not reached and paths.leads(use.output, paths.loss):
         yield "reaches the loss within the step, and no state"
 
 

@@ -10,7 +10,7 @@ import networkx as nx
 import numpy as np
 from attrs import evolve, field, frozen
 
-from etp_ir.core import Literal, Node, Operand, Program, Value
+from etp_ir.core import Literal, Node, Operand, Program, Value, freeze
 
 from .axes import Axes, axes_of, tie
 from .coverage import Coverage, Edges, Place, closed_coverage, fold, hop_coverage, local_coverage
@@ -19,6 +19,7 @@ from .influence import Dependence, Influence, varying_values
 from .pattern import Pattern
 from .positions import Cut, Known, Reach, Targets, known_values, reach
 from .scope import Scope
+from .uses import Use, uses_of
 
 __all__ = [
     "Cut", "Dependence", "HiddenGroup", "HiddenParamOpRelation", "Structure", "Weight", "analyse",
@@ -50,9 +51,9 @@ class HiddenParamOpRelation:
     ----------
     name
         Name of the weight, with ``.2``, ``.3`` ... for products of the same weight elsewhere.
-    nodes
-        The eligibility-trace nodes ``y = op(x, weight)``: one, or several of the same weight that
-        act on the same positions, whose influence one trace holds.
+    uses
+        Where the weight enters ``y = op(x, weight)``: one place, or several that act alike on the
+        same positions, whose influence one trace holds.
     group
         The group reached; the first of them where influence is followed into several.
     coverage
@@ -60,26 +61,36 @@ class HiddenParamOpRelation:
     """
 
     name: str
-    nodes: tuple[Node, ...]
+    uses: tuple[Use, ...]
     group: HiddenGroup
     coverage: Coverage = field(repr=False)
     axes: Axes
 
     @property
+    def use(self) -> Use:
+        """The first use."""
+        return self.uses[0]
+
+    @property
     def node(self) -> Node:
-        """The first node."""
-        return self.nodes[0]
+        """The first eligibility-trace node."""
+        return self.use.node
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The eligibility-trace nodes."""
+        return tuple(use.node for use in self.uses)
 
     @property
     def at_shape(self) -> tuple[int, ...]:
         """Shape of an array over positions of states, as ``y`` meets them."""
-        plain = axes_of(self.node).y
+        plain = self.use.form.y
         sizes = dict(zip(plain, self.y.type.shape, strict=True))
         return tuple(sizes[c] for c in self.axes.at)
 
     def spread(self, index: Targets, *, several: bool = False) -> Targets:
         """Return an index over positions, repeated over the folded axes of one ``y``."""
-        plain = axes_of(self.node).y
+        plain = self.use.form.y
         missing = tuple(i for i, c in enumerate(plain) if c in self.axes.folded)
         shape = self.y.type.shape + (index.shape[-1:] if several else ())
         return np.broadcast_to(np.expand_dims(index, missing), shape)
@@ -107,7 +118,7 @@ class HiddenParamOpRelation:
 
 @frozen(eq=False)
 class Weight:
-    """What an eligibility-trace node is trained on: a parameter or an expression of parameters.
+    """What is trained where it enters a node: a parameter or an expression of parameters.
 
     Attributes
     ----------
@@ -139,7 +150,7 @@ class Structure:
     groups, relations
         Hidden groups, and weight products whose influence on them is followed.
     weights
-        The weight of every eligibility-trace node that is trained through its mark.
+        The weight of every operand that is trained through its mark.
     influence
         What leads where, and how.
     scope, tail
@@ -153,7 +164,7 @@ class Structure:
     reaches: dict[str, Reach]
     groups: tuple[HiddenGroup, ...]
     relations: tuple[HiddenParamOpRelation, ...]
-    weights: dict[Node, Weight]
+    weights: dict[Use, Weight]
     influence: Influence
     scope: Scope
     tail: str
@@ -205,7 +216,10 @@ def analyse(
     dependence = Dependence(program)
     weights = _weights(program, dependence)
     known = known_values(program, constants or {})
-    reaches = {name: reach(program, after, weights, known) for name, (_, after) in states.items()}
+    trained: dict[Node, set[int]] = {}
+    for use in weights:
+        trained.setdefault(use.node, set()).add(use.operand)
+    reaches = {name: reach(program, after, trained, known) for name, (_, after) in states.items()}
     influence = Influence(states, reaches, dependence, program.output("loss").value)
     groups = find_hidden_groups(influence)
     relations = find_hidden_param_op_relations(
@@ -235,7 +249,7 @@ def find_hidden_groups(influence: Influence) -> tuple[HiddenGroup, ...]:
 
 
 def find_hidden_param_op_relations(
-    program: Program, weights: Mapping[Node, Weight], groups: tuple[HiddenGroup, ...],
+    program: Program, weights: Mapping[Use, Weight], groups: tuple[HiddenGroup, ...],
     influence: Influence, *, scope: Scope, tail: str, known: Known,
 ) -> tuple[HiddenParamOpRelation, ...]:  # fmt: skip
     """Return the weight products whose influence is followed, in the order of the program."""
@@ -258,32 +272,40 @@ def find_hidden_param_op_relations(
             )
             yield home[first], found
 
-    alike: dict[Any, list[Node]] = {}
+    alike: dict[Any, list[Use]] = {}
     found: dict[Any, tuple[HiddenGroup, Coverage, Axes]] = {}
-    for node, weight in weights.items():
-        for group, coverage in coverages(node):
+    for use, weight in weights.items():
+        for group, coverage in coverages(use.node):
             if coverage is None:
                 continue
-            folded, coverage = fold(axes_of(node), coverage)
+            axes = axes_of(use.form)
+            folded, coverage = fold(axes, coverage)
             places = tuple(p.key for p in coverage.places.values())
-            types = tuple(x.type for x in (*node.inputs, node.output))
-            edges = tuple(coverage.edges.items())
-            key = (weight.value, node.primitive.name, group, places, types, edges, folded)
-            alike.setdefault(key, []).append(node)
-            found.setdefault(key, (group, coverage, evolve(axes_of(node), folded=folded)))
+            key = (weight.value, _operation(use), group, places, tuple(coverage.edges.items()),
+                   folded)  # fmt: skip
+            alike.setdefault(key, []).append(use)
+            found.setdefault(key, (group, coverage, evolve(axes, folded=folded)))
     relations: list[HiddenParamOpRelation] = []
-    uses: dict[str, dict[Node, int]] = {}
-    for key, nodes in alike.items():
-        name = weights[nodes[0]].name
-        number = uses.setdefault(name, {})
-        k = number.setdefault(nodes[0], len(number) + 1)
+    numbers: dict[str, dict[Use, int]] = {}
+    for key, uses in alike.items():
+        name = weights[uses[0]].name
+        number = numbers.setdefault(name, {})
+        k = number.setdefault(uses[0], len(number) + 1)
         group, coverage, axes = found[key]
-        if len(nodes) > 1:
+        if len(uses) > 1:
             axes = tie(axes)
         relations.append(HiddenParamOpRelation(
-            name if k == 1 else f"{name}.{k}", tuple(nodes), group, coverage, axes
+            name if k == 1 else f"{name}.{k}", tuple(uses), group, coverage, axes
         ))  # fmt: skip
     return tuple(relations)
+
+
+def _operation(use: Use) -> Any:
+    """Return what is equal for uses that differ in their inputs alone: letters, tables, extents."""
+    node = use.node
+    tables = tuple(x for x in node.inputs if not x.type.dtype.is_float)
+    types = tuple(x.type for x in (*node.inputs, node.output))
+    return node.primitive.name, use.operand, types, tables, freeze(node.attrs)
 
 
 def _everything(new: str, old: str) -> bool:
@@ -319,17 +341,15 @@ def no_feedback(
     return follows
 
 
-def _weights(program: Program, dependence: Dependence) -> dict[Node, Weight]:
-    """Return the weight of each eligibility-trace node whose weight depends on parameters only."""
+def _weights(program: Program, dependence: Dependence) -> dict[Use, Weight]:
+    """Return the weight of each trained operand that depends on parameters only."""
     params = {port.value: port.name for port in program.inputs_of("param")}
     varying = varying_values(program)
-    found: dict[Node, Weight] = {}
+    found: dict[Use, Weight] = {}
     named: dict[Value, str] = {}
     taken = set(params.values())
-    for node in program.nodes:
-        if not node.primitive.is_etp:
-            continue
-        value = node.inputs[node.primitive.weight or 0]
+    for use in (use for node in program.nodes for use in uses_of(node)):
+        value = use.weight
         if isinstance(value, Literal) or value in varying:
             continue
         inside = tuple(n for v, n in params.items() if dependence.leads(v, value))
@@ -345,5 +365,5 @@ def _weights(program: Program, dependence: Dependence) -> dict[Node, Weight]:
             named[value] = name
             if not value.hint:  # the program shows what its gradients refer to
                 object.__setattr__(value, "hint", name)
-        found[node] = Weight(named[value], value, inside)
+        found[use] = Weight(named[value], value, inside)
     return found

@@ -1,4 +1,4 @@
-"""Positions through nodes with regions: choices and loops."""
+"""Positions through nodes that hold programs: choices, loops, and operations made of others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from etp_ir.core import Literal, Node, Operand, Program, Value
+from etp_ir.meaning import meaning_of
 
 from . import positions
 from .positions import MANY, Targets, merge
@@ -22,7 +23,10 @@ def through(node: Node, outgoing: Sequence[Targets | None]) -> Found | None:
     the smallest solution is found by going round until nothing changes.
     """
     rule = {"cond": _cond, "scan": _scan, "while": _while}.get(node.primitive.name)
-    return None if rule is None else rule(node, list(outgoing))
+    if rule is not None:
+        return rule(node, list(outgoing))
+    inside = meaning_of(node) if node.primitive.positions == "mixing" else None
+    return None if inside is None else _region(inside, list(outgoing))
 
 
 def _cond(node: Node, outgoing: Found) -> Found:

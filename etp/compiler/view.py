@@ -9,7 +9,7 @@ from attrs import frozen
 
 from etp_ir import ops
 from etp_ir.builder import Builder
-from etp_ir.core import Node, Value
+from etp_ir.core import Node
 from etp_ir.tracer import Tracer
 
 from ..rules.algebra import ALONG, BEFORE, POSITION, Mat, Named, Vec
@@ -19,6 +19,7 @@ from .places import at_positions, take
 from .positions import NONE
 from .rows import Rows
 from .structure import HiddenGroup, HiddenParamOpRelation
+from .uses import Use
 
 
 @frozen(eq=False)
@@ -82,7 +83,7 @@ def tail(rows: Rows, relation: HiddenParamOpRelation, state: str) -> Named | Non
     whole = [
         ops.full(rows.builder, shape, 0.0, type.dtype) if x is None else x for x in parts
     ]  # fmt: skip
-    return Named(side_by_side(whole), letters, axes.universe)
+    return Named(side_by_side(whole), letters, axes.frame)
 
 
 def _tail_of(rows: Rows, relation: HiddenParamOpRelation, node: Node, state: str) -> Tracer | None:
@@ -115,9 +116,9 @@ def edge(rows: Rows, relation: HiddenParamOpRelation, new: str, old: str, how: s
             return None
         flat = ops.reshape(x, (x.size,))
         if after.index is None:
-            return Named(flat, ALONG, axes.universe)
+            return Named(flat, ALONG, axes.frame)
         letters = axes.at + (ALONG if after.several else "")
-        return Named(at_positions(x, after), letters, axes.universe)
+        return Named(at_positions(x, after), letters, axes.frame)
     x = rows.full_row(new)[0].get(old)
     if x is None:
         return None
@@ -125,32 +126,28 @@ def edge(rows: Rows, relation: HiddenParamOpRelation, new: str, old: str, how: s
     whole = ops.reshape(x, (n, m))
     y = axes.at
     if after.index is None and before.index is None:
-        return Named(whole, POSITION + BEFORE, axes.universe)
+        return Named(whole, POSITION + BEFORE, axes.frame)
     if after.index is None:
         assert before.index is not None
         picked = take(ops.permute(whole, (1, 0)), before.index)
-        return Named(picked, y + (BEFORE if before.several else "") + POSITION, axes.universe)
+        return Named(picked, y + (BEFORE if before.several else "") + POSITION, axes.frame)
     if before.index is None:
         picked = take(whole, after.index)
-        return Named(picked, y + (POSITION if after.several else "") + BEFORE, axes.universe)
+        return Named(picked, y + (POSITION if after.several else "") + BEFORE, axes.frame)
     i = after.index[..., None] if before.several else after.index
     j = before.index[..., None, :] if after.several and before.several else before.index
     j = j[..., None] if after.several and not before.several else j
     index = np.where((i == NONE) | (j == NONE), NONE, i * m + j)
     letters = (POSITION if after.several else "") + (BEFORE if before.several else "")
-    return Named(take(ops.reshape(whole, (n * m,)), index), y + letters, axes.universe)
+    return Named(take(ops.reshape(whole, (n * m,)), index), y + letters, axes.frame)
 
 
 def input_of(builder: Builder, relation: HiddenParamOpRelation) -> Named | None:
     """Return the input of a weight product, or None for an element-wise weight."""
     if not relation.axes.x:
         return None
-    inputs = []
-    for node in relation.nodes:
-        (x,) = (x for i, x in enumerate(node.inputs) if i != node.primitive.weight)
-        assert isinstance(x, Value)
-        inputs.append(Tracer(builder, x))
-    return Named(side_by_side(inputs), relation.axes.x, relation.axes.universe)
+    inputs = [x for use in relation.uses if (x := use.input(builder)) is not None]
+    return Named(side_by_side(inputs), relation.axes.x, relation.axes.frame)
 
 
 def side_by_side(arrays: Sequence[Tracer]) -> Tracer:
@@ -160,13 +157,13 @@ def side_by_side(arrays: Sequence[Tracer]) -> Tracer:
     return ops.concat([ops.reshape(x, (1, *x.shape)) for x in arrays], 0)
 
 
-def apart(relation: HiddenParamOpRelation, x: Tracer) -> dict[Node, Tracer]:
+def apart(relation: HiddenParamOpRelation, x: Tracer) -> dict[Use, Tracer]:
     """Return the part of each product: the inverse of `side_by_side`."""
-    if len(relation.nodes) == 1:
-        return {relation.node: x}
+    if len(relation.uses) == 1:
+        return {relation.use: x}
     rest, one = x.shape[1:], [1] * x.ndim
     parts = {}
-    for k, node in enumerate(relation.nodes):
+    for k, use in enumerate(relation.uses):
         row = ops.slice_(x, (k, *[0] * len(rest)), (k + 1, *rest), one)
-        parts[node] = ops.reshape(row, rest)
+        parts[use] = ops.reshape(row, rest)
     return parts

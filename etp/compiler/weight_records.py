@@ -11,6 +11,7 @@ from .kinds import DiagnosticKind as Kind
 from .paths import first_source, quoted
 from .records import CompilationRecord, record
 from .status import UNREACHABLE
+from .uses import Use
 
 
 def weight_records(case: Case) -> Iterator[CompilationRecord]:
@@ -25,15 +26,15 @@ def weight_records(case: Case) -> Iterator[CompilationRecord]:
         elif case.lossy(name) and not case.traceless:
             yield from _varying(case, name, value)
             yield from _plain(case, name, value)
-            for node in case.paths.products_of(name):
-                yield from _tail(case, name, node)
+            for use in case.paths.products_of(name):
+                yield from _tail(case, name, use)
 
 
 def _products(case: Case) -> Iterator[CompilationRecord]:
     """Yield products that have traces, and those whose weight is no weight."""
     s, paths = case.structure, case.paths
     for relation in () if case.traceless else s.relations:
-        weight = s.weights[relation.node]
+        weight = s.weights[relation.use]
         for name in weight.params:
             yield record(
                 Kind.TRACED,
@@ -41,25 +42,24 @@ def _products(case: Case) -> Iterator[CompilationRecord]:
                 f"{quoted(relation.node)}",
                 parameter=name, state=relation.states[0], source=relation.node.source,
             )  # fmt: skip
-    for node in paths.marked:
-        weight_value = paths.weight_of(node)
-        if node in s.weights or any(paths.leads(v, weight_value) for v in paths.params.values()):
+    for use in paths.marked:
+        if use in s.weights or any(paths.leads(v, use.weight) for v in paths.params.values()):
             continue
         yield record(
             Kind.UNTRAINED_WEIGHT,
-            f"the weight of {quoted(node)} depends on no parameter", source=node.source,
+            f"the weight of {quoted(use.node)} depends on no parameter", source=use.node.source,
         )  # fmt: skip
 
 
 def _shared(case: Case, name: str) -> Iterator[CompilationRecord]:
     """Yield that a parameter is used by several products, or inside an expression."""
-    nodes = case.paths.products_of(name)
-    if len(nodes) > 1:
+    uses = case.paths.products_of(name)
+    if len(uses) > 1:
         yield record(
-            Kind.TIED_WEIGHT, f"{name} is used by {len(nodes)} products",
-            parameter=name, source=first_source(nodes),
+            Kind.TIED_WEIGHT, f"{name} is used by {len(uses)} products",
+            parameter=name, source=first_source(use.node for use in uses),
         )  # fmt: skip
-    inside = {w.name: n for n in nodes if (w := case.structure.weights[n]).name != name}
+    inside = {w.name: u.node for u in uses if (w := case.structure.weights[u]).name != name}
     for weight, node in inside.items():
         yield record(
             Kind.WEIGHT_EXPRESSION, f"{name} enters {quoted(node)} inside an expression",
@@ -119,9 +119,9 @@ def _way_to_loss(case: Case, value: Value) -> list[Node] | None:
 def _varying(case: Case, name: str, value: Value) -> Iterator[CompilationRecord]:
     """Yield products whose weight depends on the parameter and on something that varies."""
     paths = case.paths
-    for node in paths.marked:
-        weight = paths.weight_of(node)
-        if node in case.structure.weights or isinstance(weight, Literal):
+    for use in paths.marked:
+        node, weight = use.node, use.weight
+        if use in case.structure.weights or isinstance(weight, Literal):
             continue
         if not paths.leads(value, weight) or not paths.reached(node.output):
             continue
@@ -148,14 +148,14 @@ def _moving(case: Case, weight: Value) -> str:
 def _plain(case: Case, name: str, value: Value) -> Iterator[CompilationRecord]:
     """Yield the first use outside of the parameter's own products that acts on a state."""
     paths = case.paths
-    avoid = {n.output for n in paths.marked if paths.leads(value, paths.weight_of(n))}
+    avoid = {use.output for use in paths.marked if paths.leads(value, use.weight)}
     around = paths.spread(value, avoid) - avoid
     for state in (s for s in paths.reached(value) if paths.new(s) in around):
         way = paths.chain(value, paths.new(state), avoid=avoid)
         if not way:
             continue
         node = next((n for n in way if paths.varying.intersection(n.outputs)), way[-1])
-        products = [n for n in paths.products_of(name) if paths.reached(n.output)]
+        products = [u for u in paths.products_of(name) if paths.reached(u.output)]
         kind = Kind.MIXED_USE if products else Kind.PLAIN_USE
         message = f"{name} acts on {state} through {paths.title(node)}, which is no weight product"
         if node.primitive.is_etp:
@@ -171,11 +171,11 @@ def _plain(case: Case, name: str, value: Value) -> Iterator[CompilationRecord]:
 
 
 # -- tails of products ----------------------------------------------------------------------
-def _tail(case: Case, name: str, node: Node) -> Iterator[CompilationRecord]:
+def _tail(case: Case, name: str, use: Use) -> Iterator[CompilationRecord]:
     """Yield what is lost between a product and the states that it reaches."""
-    paths, y = case.paths, node.output
+    paths, node, y = case.paths, use.node, use.output
     reached = paths.reached(y)
-    related = [r for r in case.structure.relations if node in r.nodes]
+    related = [r for r in case.structure.relations if use in r.uses]
     if reached and not related:
         yield _untraced(case, name, node, reached[0])
         return

@@ -8,13 +8,14 @@ per state, None where an entry is zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from etp_ir import ops
+from etp_ir.bilinear import Join, look_up
 from etp_ir.errors import IRError
 from etp_ir.tracer import Tracer
 
@@ -22,52 +23,93 @@ POSITION, BEFORE, ALONG, FIXED = "P", "Q", "D", "R"
 POSITIONS = FIXED + POSITION + BEFORE + ALONG
 
 
+@frozen
+class Frame:
+    """The letters in which the arrays of one weight product are named.
+
+    Attributes
+    ----------
+    letters
+        All letters, in the order in which the axes of a product of two arrays are laid.
+    joins
+        Letters whose position is looked up in a table over other letters: an array along such a
+        letter is spread over those where it meets an array that has them.
+    """
+
+    letters: str
+    joins: Mapping[str, Join] = field(factory=dict, eq=False)
+
+
 @frozen(eq=False)
 class Named:
-    """An array with one letter per axis, in the axis order of ``universe``."""
+    """An array with one letter per axis, in the axis order of its frame."""
 
     array: Tracer
     axes: str
-    universe: str
+    frame: Frame
 
     def __mul__(self, other: Named | float | Tracer | None) -> Named:
         if other is None:
             return self
         if not isinstance(other, Named):
-            return Named(_scale(self.array, other), self.axes, self.universe)
-        if other.universe != self.universe:
-            raise IRError(f"axes of {self.universe!r} and {other.universe!r} are named apart")
-        union = "".join(c for c in self.universe if c in self.axes or c in other.axes)
-        return self.contract(other, union)
+            return Named(_scale(self.array, other), self.axes, self.frame)
+        if other.frame != self.frame:
+            raise IRError(
+                f"axes of {self.frame.letters!r} and {other.frame.letters!r} are named apart"
+            )
+        a, b = self.meeting(other.axes), other.meeting(self.axes)
+        return a.contract(b, "".join(c for c in self.frame.letters if c in a.axes + b.axes))
+
+    def meeting(self, letters: str) -> Named:
+        """Return the array spread over tables that other letters belong to."""
+        found = self
+        for c in self.axes:
+            join = self.frame.joins.get(c)
+            if join is not None and c not in letters and set(join.letters) & set(letters):
+                found = found._looked_up(c, join)
+        return found
+
+    def _looked_up(self, letter: str, join: Join) -> Named:
+        """Return the array with a letter replaced by those of its table, in the frame's order."""
+        at = self.axes.index(letter)
+        axes = self.axes[:at] + join.letters + self.axes[at + 1 :]
+        found = look_up(self.array, join.index, at)
+        order = sorted(range(len(axes)), key=lambda i: self.frame.letters.index(axes[i]))
+        if order != list(range(len(axes))):
+            found = ops.permute(found, order)
+        return Named(found, "".join(axes[i] for i in order), self.frame)
 
     def contract(self, other: Named, axes: str) -> Named:
         """Return the product, summed over the letters that ``axes`` lacks."""
-        spec = f"{self.axes},{other.axes}->{axes}"
-        if self.axes == other.axes == axes:
-            return Named(ops.mul(self.array, other.array), axes, self.universe)
-        return Named(ops.contract(self.array, other.array, spec), axes, self.universe)
+        a, b = self.meeting(other.axes + axes), other.meeting(self.axes + axes)
+        if a.axes == b.axes == axes:
+            return Named(ops.mul(a.array, b.array), axes, self.frame)
+        return Named(ops.contract(a.array, b.array, f"{a.axes},{b.axes}->{axes}"), axes, self.frame)
 
     def renamed(self, letters: dict[str, str]) -> Named:
         """Return the array with letters exchanged."""
         axes = "".join(letters.get(c, c) for c in self.axes)
-        return Named(self.array, axes, self.universe)
+        return Named(self.array, axes, self.frame)
 
     def apply(self, other: Named) -> Named:
         """Return the product of an entry of a matrix with an entry of a vector."""
         mine = self.renamed({ALONG: POSITION})
         if BEFORE in mine.axes:
             other = other.renamed({POSITION: BEFORE})
+        mine, other = mine.meeting(other.axes), other.meeting(mine.axes)
         both = mine.axes + other.axes
-        return mine.contract(other, "".join(c for c in self.universe if c in both and c != BEFORE))
+        letters = self.frame.letters
+        return mine.contract(other, "".join(c for c in letters if c in both and c != BEFORE))
 
     def summed(self, axes: str) -> Named:
         """Return the array summed over the letters that ``axes`` lacks, positions kept."""
-        lost = [i for i, c in enumerate(self.axes) if c not in axes + POSITIONS]
-        kept = "".join(c for c in self.axes if c in axes + POSITIONS)
-        return Named(ops.reduce_sum(self.array, lost), kept, self.universe) if lost else self
+        whole = self.meeting(axes)
+        lost = [i for i, c in enumerate(whole.axes) if c not in axes + POSITIONS]
+        kept = "".join(c for c in whole.axes if c in axes + POSITIONS)
+        return Named(ops.reduce_sum(whole.array, lost), kept, self.frame) if lost else whole
 
     def __add__(self, other: Named) -> Named:
-        return Named(ops.add(self.array, other.array), self.axes, self.universe)
+        return Named(ops.add(self.array, other.array), self.axes, self.frame)
 
 
 def _scale(x: Tracer, factor: Any) -> Tracer:
@@ -110,9 +152,10 @@ class Vec:
             return Vec({s: e.summed(axes) for s, e in self.entries.items()})
         found = {}
         for s, e in self.entries.items():
-            both = e.axes + other.axes
-            kept = "".join(c for c in e.universe if c in both and c in axes + POSITIONS)
-            found[s] = e.contract(other, kept)
+            a, b = e.meeting(other.axes + axes), other.meeting(e.axes + axes)
+            both = a.axes + b.axes
+            kept = "".join(c for c in e.frame.letters if c in both and c in axes + POSITIONS)
+            found[s] = a.contract(b, kept)
         return Vec(found)
 
     def dot(self, other: Vec, axes: str) -> Named | None:

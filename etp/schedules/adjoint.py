@@ -83,7 +83,7 @@ def adjoint_step(steps: Steps, *, leaving: bool) -> AdjointStep:
     exact = tuple(
         r for r, view in views.items()
         if not rule.departs(view)
-        and all(what_is_lost(steps.structure, n) is None for n in r.nodes)
+        and all(what_is_lost(steps.structure, use) is None for use in r.uses)
     )  # fmt: skip
     lanes = lanes_of({r: x for r, x in linear.items() if r not in exact})
     ahead = {lane.key: _adjoints(p.builder, lane) for lane in lanes}
@@ -105,8 +105,8 @@ def adjoint_step(steps: Steps, *, leaving: bool) -> AdjointStep:
         extra += _earlier(p, lane, decay, lane.vector(ahead[lane.key]), entering)
     if exact:
         whole = p.signals(seed, later=_exact_inputs(p.builder, steps))
-        nodes = [n for r in exact for n in r.nodes if n in whole.products]
-        credits.update({n: whole.products[n] for n in nodes})
+        uses = [u for r in exact for u in r.uses if u in whole.products]
+        credits.update({u: whole.products[u] for u in uses})
         for n, (old, _) in steps.structure.states.items():
             x = whole.states.get(n)
             extra.append((zeros(p.builder, old.type) if x is None else x, _exactly(n)))
@@ -161,7 +161,7 @@ def leave(steps: Steps, step: AdjointStep) -> Program:
             mine = [a for a in steps.traces if a.relation is relation]
             held = {a.state: Tracer(b, b.input(a.name, a.type, a.role)) for a in mine}
             eps = Vec({
-                s: Named(cast(x, steps.dtype), axes.trace + letters(relation, s), axes.universe)
+                s: Named(cast(x, steps.dtype), axes.trace + letters(relation, s), axes.frame)
                 for s, x in held.items() if s is not None
             })  # fmt: skip
             moved = lane.matrix(arrays, relation) @ eps
@@ -183,8 +183,8 @@ def _credits(
         for relation in lane.members:
             arriving = lane.vector(ahead[lane.key], relation)
             back = linear[relation].u.dot(arriving, relation.axes.y)
-            for node, x in apart(relation, back.array).items() if back else ():
-                credits[node] = ops.add(credits[node], x) if node in credits else x
+            for use, x in apart(relation, back.array).items() if back else ():
+                credits[use] = ops.add(credits[use], x) if use in credits else x
     return credits
 
 

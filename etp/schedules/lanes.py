@@ -87,7 +87,7 @@ class Lane:
         places = [self._place(s) for s, _ in letters]
         head = "" if all(p.everywhere for p in places) else axes.at
         tail = "".join(c for (_, c), p in zip(letters, places, strict=True) if p.wide)
-        return Named(x, head + tail, axes.universe)
+        return Named(x, head + tail, axes.frame)
 
 
 def lanes_of(linear: Mapping[HiddenParamOpRelation, Linear]) -> tuple[Lane, ...]:

@@ -120,7 +120,7 @@ class TraceMemory(Memory):
         found = self.rule.gradient(bare_view(relation), eps, ell, held.get(STEPS))
         if found is not None:
             total = found.summed(relation.axes.w)
-            grads.add(self.structure.weights[relation.node].name, total.array)
+            grads.add(self.structure.weights[relation.use].name, total.array)
 
 
 def memory_of(

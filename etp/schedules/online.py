@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from etp_ir import ops
-from etp_ir.core import Node, Program, Value
+from etp_ir.core import Program, Value
 from etp_ir.tracer import Tracer
 from etp_ir.transforms.batch import rename
 
@@ -11,6 +11,7 @@ from ..compiler.axes import short
 from ..compiler.pieces import Pieces, Signals
 from ..compiler.places import at_places
 from ..compiler.structure import HiddenParamOpRelation, Structure
+from ..compiler.uses import Use
 from ..compiler.view import apart
 from ..rules.base import TraceRule
 from .memory import Gradients, TraceMemory
@@ -47,25 +48,25 @@ def online_step(steps: Steps) -> Program:
 def _read_after(
     p: Pieces, memory: TraceMemory, seed: Tracer, signals: Signals, advanced: dict[str, Tracer],
     grads: Gradients,
-) -> dict[Node, Tracer]:  # fmt: skip
+) -> dict[Use, Tracer]:  # fmt: skip
     """Contract boundary signals with the advanced traces, and return what is left to credit.
 
     What the trace counts of the present step is ``u`` times the boundary signal; the rest of
     the derivative (paths past the states, or through mixing tails) stays direct.
     """
     structure = memory.structure
-    rest: dict[Node, Tracer] = dict(signals.products)
+    rest: dict[Use, Tracer] = dict(signals.products)
     for relation in structure.relations:
         boundary, _ = p.boundary_signals(seed, relation.states)
         ell = at_places(relation, boundary)
         memory.read_one(relation, advanced, ell, grads)
         counted = p.view(relation).u.dot(ell, relation.axes.y)
-        for node, x in apart(relation, counted.array).items() if counted else ():
-            alone = sum(node in r.nodes for r in structure.relations) == 1
-            if alone and _wholly_counted(structure, relation, node.output):
-                rest.pop(node, None)
-            elif node in rest:
-                rest[node] = ops.sub(rest[node], x)
+        for use, x in apart(relation, counted.array).items() if counted else ():
+            alone = sum(use in r.uses for r in structure.relations) == 1
+            if alone and _wholly_counted(structure, relation, use.output):
+                rest.pop(use, None)
+            elif use in rest:
+                rest[use] = ops.sub(rest[use], x)
     return rest
 
 

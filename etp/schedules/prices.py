@@ -102,7 +102,7 @@ def _price(
             for (new, old), how in relation.edges.items():
                 if new == array.state:
                     work += 2 * (relation.places[old].width if how == DENSE else 1)
-        for name, share in shares(s, relation.node).items():
+        for name, share in shares(s, relation.use).items():
             sizes[name] += round(batch * array.type.nbytes * share)
             flops[name] += round(batch * array.type.size * work * share)
     step, _ = cost(lower(s.program))

@@ -9,7 +9,7 @@ from attrs import define, field
 
 from etp_ir import ops
 from etp_ir.builder import Builder
-from etp_ir.core import Node, Operand, Program, Role, Value
+from etp_ir.core import Operand, Program, Role, Value
 from etp_ir.errors import ModelError
 from etp_ir.passes.simplify import simplify
 from etp_ir.tracer import Tracer, operand
@@ -19,6 +19,7 @@ from ..compiler.axes import float_dtype
 from ..compiler.pieces import Pieces, Signals
 from ..compiler.places import at_places
 from ..compiler.structure import HiddenParamOpRelation, Structure
+from ..compiler.uses import Use
 from ..rules.algebra import Vec
 from ..rules.base import LearningRule
 from .memory import Gradients, Memory, SignalOf, memory_of, signals_on, zeros
@@ -118,12 +119,12 @@ class Steps:
         return textbook
 
     def add_direct(
-        self, p: Pieces, credits: Mapping[Node, Tracer], signals: Signals, grads: Gradients
+        self, p: Pieces, credits: Mapping[Use, Tracer], signals: Signals, grads: Gradients
     ) -> None:
         """Add the derivatives of this step: through products, and through plain uses."""
-        for node, weight in self.structure.weights.items():
-            if node in credits:
-                grads.add(weight.name, p.credit(node, credits[node]))
+        for use, weight in self.structure.weights.items():
+            if use in credits:
+                grads.add(weight.name, p.credit(use, credits[use]))
         for name, x in signals.params.items():
             grads.add(name, x)
 

@@ -8,11 +8,11 @@ from typing import Any
 from attrs import frozen
 
 from etp_ir import ops
-from etp_ir.core import Role
+from etp_ir.core import Role, Value
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
-from ..compiler.axes import TIED, axes_of
+from ..compiler.axes import TIED
 from ..compiler.structure import HiddenParamOpRelation
 from ..compiler.view import RelationView
 from ..rules.algebra import POSITION, Mat, Named, Vec
@@ -52,13 +52,15 @@ class TraceArray:
 
 def extents(relation: HiddenParamOpRelation) -> dict[str, int]:
     """Return the extent of each letter of a weight product."""
-    node, axes = relation.node, axes_of(relation.node)
-    sizes = {TIED: len(relation.nodes), **dict(zip(axes.y, relation.y.type.shape, strict=True))}
-    weight = node.primitive.weight or 0
-    sizes.update(zip(axes.w, node.inputs[weight].type.shape, strict=True))
-    for i, x in enumerate(node.inputs):
-        if i != weight:
-            sizes.update(zip(axes.x, x.type.shape, strict=True))
+    use, form = relation.use, relation.use.form
+    sizes = {TIED: len(relation.uses), **dict(zip(form.y, relation.y.type.shape, strict=True))}
+    sizes.update(zip(form.w, use.weight.type.shape, strict=True))
+    for join in form.joins.values():
+        index = join.index
+        shape = index.type.shape if isinstance(index, Value) else index.shape
+        sizes.update(zip(join.letters, shape, strict=True))
+    if use.input_type is not None:
+        sizes.update(zip(form.x, use.input_type.shape, strict=True))
     return sizes
 
 
@@ -101,7 +103,7 @@ def read(
     for slot, spec in slots.items():
         mine = {a.state: inputs[a.name] for a in arrays if a.slot == slot}
         named = {
-            s: Named(cast(x, dtype), spec.axes + letters(relation, s), axes.universe)
+            s: Named(cast(x, dtype), spec.axes + letters(relation, s), axes.frame)
             for s, x in mine.items()
         }
         out[slot] = (
@@ -136,6 +138,5 @@ def bare_view(relation: HiddenParamOpRelation) -> RelationView:
 
 def slot_view(relation: HiddenParamOpRelation) -> RelationView:
     """Return a relation's view that tells its letters and whether its product has an input."""
-    has_input = len(relation.node.inputs) > 1
-    x: Any = ... if has_input else None
+    x: Any = ... if relation.axes.x else None
     return RelationView(relation.name, relation, x, Vec({}), Mat({}), relation.axes)

@@ -186,6 +186,14 @@ def align(name: str, *items: Any, floating: bool = False) -> list[Any]:
     return [expand(x, shape) for x in typed]
 
 
+def alike(*items: Any, floating: bool = False) -> list[Any]:
+    """Return the items as arrays of one element type, each of its own shape."""
+    builder = builder_of(*items)
+    lifted = [array(builder, x) for x in items]
+    dtype = result_dtype(builder, lifted, floating=floating)
+    return [cast(x, dtype) for x in lifted]
+
+
 def builder_of(*items: Any) -> Builder:
     """Return the builder of the traced items, of which there must be one."""
     builder = find_builder(list(_leaves(items)))

@@ -8,9 +8,10 @@ from typing import Any
 from attrs import evolve
 
 from .. import ops
+from ..bilinear import Rule
 from ..core import Literal, Node, Operand
 from ..errors import ShapeError, TypeRuleError
-from ..primitive import Hole, Primitive, Rule, register
+from ..primitive import Hole, Primitive, register
 from ..tracer import Tracer, bind
 from ..types import BOOL, TensorType
 

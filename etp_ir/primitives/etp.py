@@ -1,23 +1,16 @@
-"""Eligibility-trace primitives: nodes marked as carrying a trained weight.
-
-The mark is all they add. Each lowers to core primitives once the compiler has read it, and its
-derivatives are those of its lowering.
-"""
+"""The eligibility-trace primitives that are contractions: products of named axes."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import ops
+from ..bilinear import Bilinear, Trained
 from ..core import Operand
 from ..errors import ShapeError, TypeRuleError
-from ..primitive import Hole, Primitive, get, register
-from ..tracer import bind
+from ..marked import marked
 from ..types import TensorType
-from .base import elementwise_batch
-from .contract import LETTERS, free_letters
+from .contract import LETTERS, extents, free_letters, parse_spec
 
 
 def matmul_spec(x_rank: int) -> str:
@@ -29,6 +22,11 @@ def matmul_spec(x_rank: int) -> str:
     return f"{lead}i,io->{lead}o"
 
 
+def _same_dtype(name: str, x: Operand, w: Operand) -> None:
+    if x.type.dtype is not w.type.dtype:
+        raise TypeRuleError(f"`{name}` needs equal element types, got {x.type} and {w.type}")
+
+
 def _matmul_infer(x: Operand, w: Operand) -> TensorType:
     if w.type.rank != 2:
         raise ShapeError(f"`etp.matmul` needs a weight of two axes [in, out], got {w.type}")
@@ -38,64 +36,51 @@ def _matmul_infer(x: Operand, w: Operand) -> TensorType:
             f"`etp.matmul` got {given} for a weight of {w.type.shape[0]} inputs: "
             f"{x.type} and {w.type}"
         )
-    if x.type.dtype is not w.type.dtype:
-        raise TypeRuleError(f"`etp.matmul` needs equal element types, got {x.type} and {w.type}")
+    _same_dtype("etp.matmul", x, w)
     return x.type.with_shape((*x.type.shape[:-1], w.type.shape[1]))
 
 
-def _matmul_lower(x: Any, w: Any) -> Any:
-    return ops.contract(x, w, matmul_spec(x.ndim))
+def _contraction(spec: str) -> Bilinear:
+    s = parse_spec(spec)
+    return Bilinear(s.x, s.y, s.out)
 
 
-def _matmul_jvp(primals: Any, tangents: Any, outs: Any) -> list[Any]:
-    (x, w), (dx, dw) = primals, tangents
-    spec = matmul_spec(x.ndim)
-    terms = [ops.contract(dx, w, spec)] if dx is not None else []
-    terms += [ops.contract(x, dw, spec)] if dw is not None else []
-    if not terms:
-        return [None]
-    return [terms[0] if len(terms) == 1 else ops.add(*terms)]
-
-
-def _matmul_transpose(cotangents: Any, operands: Any) -> list[Any]:
-    rank = len(operands[0].shape)
-    return get("contract").transpose(cotangents, operands, spec=matmul_spec(rank))  # type: ignore[misc]
-
-
-def _matmul_batch(operands: Any, axes: Any, size: int) -> Any:
-    x, w = operands
-    if axes[1] is None and axes[0] is not None and axes[0] < x.ndim - 1:
-        return [bind(get("etp.matmul"), x, w)], [axes[0]]
-    return get("contract").batch(  # type: ignore[misc]
-        operands, axes, size, spec=matmul_spec(x.ndim - (axes[0] is not None))
-    )
-
-
-register(
-    Primitive(
-        name="etp.matmul",
-        infer=_matmul_infer,
-        reference=lambda x, w: np.matmul(x, w),
-        jvp=_matmul_jvp,
-        transpose=_matmul_transpose,
-        batch=_matmul_batch,
-        lower=_matmul_lower,
-        weight=1,
-        letters=lambda x, w: matmul_spec(x.type.rank),
-    )
+marked(
+    "etp.matmul",
+    lambda x, w: ops.contract(x, w, matmul_spec(x.ndim)),
+    {"weight": Trained(1, lambda x, w: _contraction(matmul_spec(x.type.rank)))},
+    infer=_matmul_infer,
 )
 
-register(
-    Primitive(
-        name="etp.element_wise",
-        infer=lambda w: w.type,
-        reference=lambda w: np.array(w),
-        jvp=lambda primals, tangents, outs: [tangents[0]],
-        transpose=lambda cts, operands: [cts[0] if isinstance(operands[0], Hole) else None],
-        batch=elementwise_batch("etp.element_wise"),
-        positions="elementwise",
-        lower=lambda w: w,
-        weight=0,
-        letters=lambda w: f",{LETTERS[: w.type.rank]}->{LETTERS[: w.type.rank]}",
-    )
+
+def _einsum(x: Any, w: Any, *, spec: str) -> Any:
+    return ops.contract(x, w, spec)
+
+
+def _einsum_infer(x: Operand, w: Operand, *, spec: str) -> TensorType:
+    _same_dtype("etp.einsum", x, w)
+    parsed = parse_spec(spec)
+    sizes = extents(parsed, x.type, w.type)
+    return x.type.with_shape(tuple(sizes[c] for c in parsed.out))
+
+
+marked(
+    "etp.einsum",
+    _einsum,
+    {"weight": Trained(1, lambda x, w, *, spec: _contraction(spec))},
+    infer=_einsum_infer,
+)
+
+
+def _letters_of(w: Operand) -> Bilinear:
+    letters = LETTERS[: w.type.rank]
+    return Bilinear("", letters, letters)
+
+
+marked(
+    "etp.element_wise",
+    lambda w: w,
+    {"weight": Trained(0, _letters_of)},
+    positions="elementwise",
+    infer=lambda w: w.type,
 )

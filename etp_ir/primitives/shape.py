@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops
+from ..bilinear import Rule
 from ..core import Operand
 from ..errors import ShapeError, TypeRuleError
-from ..primitive import Hole, Primitive, Rule, register
+from ..primitive import Hole, Primitive, register
 from ..types import TensorType
 from .base import fronted
 

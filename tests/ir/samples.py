@@ -178,6 +178,8 @@ sample("etp.matmul", normal(3), normal(3, 4))
 sample("etp.matmul", normal(2, 3), normal(3, 4))
 sample("etp.matmul", normal(2, 1, 3), normal(3, 2))
 sample("etp.element_wise", normal(2, 3))
+sample("etp.einsum", normal(2, 3), normal(2, 3, 4), spec="gi,gio->go")
+sample("etp.einsum", normal(4), normal(3, 4, 2), spec="j,ijk->ki")
 
 
 def t(*shape: int, dtype: Any = F64) -> TensorType:
