@@ -178,6 +178,9 @@ sample("etp.matmul", normal(3), normal(3, 4))
 sample("etp.matmul", normal(2, 3), normal(3, 4))
 sample("etp.matmul", normal(2, 1, 3), normal(3, 2))
 sample("etp.element_wise", normal(2, 3))
+for _lead in [(), (2,)]:
+    sample("etp.sparse_matmul", normal(*_lead, 3), normal(7), *places(7, 3, 4, "cols"), extent=4)
+    sample("etp.embedding", rng.integers(0, 5, _lead, dtype=np.int32), normal(5, 3))
 sample("etp.einsum", normal(2, 3), normal(2, 3, 4), spec="gi,gio->go")
 sample("etp.einsum", normal(4), normal(3, 4, 2), spec="j,ijk->ki")
 
