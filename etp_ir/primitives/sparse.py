@@ -19,14 +19,14 @@ from ..tracer import bind
 from ..types import TensorType
 from .base import fronted
 
-# Which of the two index arrays is in ascending order.
-ORDERS = {"rows": "cols", "cols": "rows"}
+# Which of the two index arrays is in ascending order, and which is so after an exchange.
+ORDERS = {"rows": "cols", "cols": "rows", "none": "none"}
 Item = tuple[Any, int | None]
 
 
 def _check(name: str, floats: tuple[Operand, ...], places: tuple[Operand, ...], order: str) -> None:
     if order not in ORDERS:
-        raise TypeRuleError(f"`{name}` is sorted by 'rows' or by 'cols', not by {order!r}")
+        raise TypeRuleError(f"`{name}` is sorted by rows, cols or none, not by {order!r}")
     if len({x.type.dtype for x in floats}) > 1:
         listed = " and ".join(str(x.type) for x in floats)
         raise TypeRuleError(f"`{name}` needs equal element types, got {listed}")

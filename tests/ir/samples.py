@@ -155,13 +155,14 @@ sample("scatter_add", normal(2), np.asarray(3), axis=1, extent=5)
 
 def places(count: int, rows: int, cols: int, order: str) -> tuple[Any, Any]:
     """Rows and columns of distinct nonzeros, sorted by one of them."""
-    flat = np.sort(rng.choice(rows * cols, count, replace=False))
+    flat = rng.choice(rows * cols, count, replace=False)
+    flat = flat if order == "none" else np.sort(flat)
     major, minor = np.divmod(flat, rows if order == "cols" else cols)
     pair = (minor, major) if order == "cols" else (major, minor)
     return pair[0].astype(np.int32), pair[1].astype(np.int32)
 
 
-for _order in ("rows", "cols"):
+for _order in ("rows", "cols", "none"):
     for _lead, _kept, _count in [((), 0, 5), ((2,), 1, 7), ((2, 3), 1, 12), ((3,), 0, 0)]:
         _at = places(_count, 3, 4, _order)
         sample("sparse_contract", normal(*_lead, 3), normal(_count), *_at,
@@ -177,6 +178,14 @@ sample("random_bits", words(2), shape=())
 sample("etp.matmul", normal(3), normal(3, 4))
 sample("etp.matmul", normal(2, 3), normal(3, 4))
 sample("etp.matmul", normal(2, 1, 3), normal(3, 2))
+for _layout, _x, _w, _groups in [
+    (("WC", "WIO", "WC"), (5, 2), (3, 2, 3), 1), (("CHW", "OIHW", "HWC"), (4, 3, 4), (2, 2, 2, 1), 2),
+    (("WC", "OWI", "CW"), (2, 3, 2), (4, 2, 1), 2),
+]:  # fmt: skip
+    _axes = len(_layout[0]) - 1
+    sample("etp.conv", normal(*_x), normal(*_w), layout=_layout, strides=(2,) * _axes,
+           padding=((1, 0),) * _axes, lhs_dilation=(1,) * _axes, rhs_dilation=(1,) * _axes,
+           groups=_groups)  # fmt: skip
 sample("etp.element_wise", normal(2, 3))
 for _lead in [(), (2,)]:
     sample("etp.sparse_matmul", normal(*_lead, 3), normal(7), *places(7, 3, 4, "cols"), extent=4)

@@ -497,6 +497,29 @@ def test_kept_axes_of_a_sample_are_summed_in_any_order():
         same(p, q)
 
 
+def test_what_is_looked_up_and_summed_is_sampled():
+    def function(x, y):
+        rows, cols = places(x.builder)
+        return ops.reduce_sum(ops.mul(ops.gather(x, rows, 2), ops.gather(y, cols, 2)), (0,))
+
+    p = program(function, x=t(5, 4, 2), y=t(5, 4, 4))
+    q = simplify(p)
+    assert names(q)[-1] == "sparse_sample"
+    assert q.nodes[-1].attrs["kept"] == 1
+    assert {"gather", "mul", "reduce_sum"}.isdisjoint(names(q))
+    same(p, q)
+
+
+@pytest.mark.parametrize("axes", [(2,), (0, 2)])
+def test_a_sum_over_the_nonzeros_is_not_sampled(axes):
+    def function(x, y):
+        rows, cols = places(x.builder)
+        return ops.reduce_sum(ops.mul(ops.gather(x, rows, 2), ops.gather(y, cols, 2)), axes)
+
+    p = program(function, x=t(5, 4, 2), y=t(5, 4, 4))
+    assert "sparse_sample" not in names(simplify(p))
+
+
 # -- the others ----------------------------------------------------------------------------
 def test_a_carry_with_another_reader_is_not_summed_inside():
     def body():

@@ -40,10 +40,12 @@ class Nonzeros:
 
         Parameters
         ----------
+        order
+            Which index array is sorted.
         index
-            The index array that is not sorted.
+            The index array that is not sorted; the rows where none is.
         pointer
-            `pointer` of the one that is, which is named by ``order``.
+            `pointer` of the one that is sorted; the columns where none is.
         """
         n_in, n_out = x.shape[-1], out.shape[-1]
         if not data.size or not x.size:
@@ -51,8 +53,10 @@ class Nonzeros:
             return
         dtype = self._computable(x.dtype)
         module = self.matrices()
-        kind = module.csr_matrix if order == "cols" else module.csc_matrix
-        matrix = kind((data.astype(dtype, copy=False), index, pointer), shape=(n_out, n_in))
+        kind = {"cols": module.csr_matrix, "rows": module.csc_matrix, "none": module.coo_matrix}
+        places = ((pointer, index),) if order == "none" else (index, pointer)
+        given = (data.astype(dtype, copy=False), *places)
+        matrix = kind[order](given, shape=(n_out, n_in))
         columns = self.xp.ascontiguousarray(x.reshape((-1, n_in)).T, dtype=dtype)
         self.xp.copyto(out, (matrix @ columns).T.reshape(out.shape), casting="unsafe")
 

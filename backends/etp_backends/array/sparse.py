@@ -16,7 +16,9 @@ def contract(block: Block, node: Node, out: Ref) -> None:
     """Append a product with a compressed sparse matrix."""
     x, data, rows, cols = node.inputs
     order = node.attrs["order"]
-    if order == "cols":
+    if order == "none":
+        index, pointer = rows, block.ref(cols).name
+    elif order == "cols":
         index, pointer = rows, _pointer(block, cols, out.shape[-1])
     else:
         index, pointer = cols, _pointer(block, rows, x.type.shape[-1])
