@@ -23,6 +23,7 @@ from .compiler import (
     compile_etrace_graph,
 )
 from .control import cond, fori_loop, scan, while_loop
+from .conv import conv, conv_transpose
 from .fit import History
 from .functional import element_wise, matmul, spike, stop_gradient
 from .learner import Learner
@@ -36,7 +37,7 @@ __all__ = [
     "CompilationError", "CompilationRecord", "CompilationWarning", "DataError", "DiagnosticKind",
     "DiagnosticLevel", "ETPError", "History", "Learner", "ModelError", "Module",
     "NotSupportedError", "Param", "ShapeError", "State", "TraceError", "backends", "checkpoint",
-    "compile", "compile_etrace_graph", "cond", "einsum", "element_wise", "fori_loop",
-    "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn", "optim", "oracle", "rules",
-    "scan", "spike", "stop_gradient", "while_loop", "xp",
+    "compile", "compile_etrace_graph", "cond", "conv", "conv_transpose", "einsum", "element_wise",
+    "fori_loop", "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn", "optim",
+    "oracle", "rules", "scan", "spike", "stop_gradient", "while_loop", "xp",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from etp_ir.windows import dilated
 
 from .functional import element_wise
 from .given import mistake
-from .windowing import layout_of, pads, per_axis
+from .windowing import counted, layout_of, pads, per_axis
 
 __all__ = ["conv", "conv_transpose"]
 
@@ -153,7 +153,7 @@ def _checked(
     wanted += f"and a kernel [{', '.join(kernel)}]"
     if len(w) != len(kernel) or len(x) < len(image) or (len(x) > len(image) and not leading):
         raise mistake(
-            ShapeError, f"`conv` over {len(axes)} spatial axes got {shown}",
+            ShapeError, f"`conv` over {counted(len(axes))} got {shown}",
             f"give {wanted}, for one example" if leading or len(x) <= len(image) else
             f"give {wanted}, or a layout with N in front for axes that lead",
         )  # fmt: skip

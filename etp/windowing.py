@@ -19,6 +19,11 @@ SPATIAL = {1: "W", 2: "HW", 3: "DHW"}
 PADDINGS = ("SAME", "VALID", "SAME_LOWER")
 
 
+def counted(axes: int) -> str:
+    """Return ``"2 spatial axes"``."""
+    return f"{axes} spatial ax{'i' if axes == 1 else 'e'}s"
+
+
 def per_axis(name: str, given: Any, axes: int, least: int = 1) -> tuple[int, ...]:
     """Return one whole number for each spatial axis, from one for all or one for each.
 
@@ -33,7 +38,7 @@ def per_axis(name: str, given: Any, axes: int, least: int = 1) -> tuple[int, ...
         numbers = ()
     if len(numbers) != axes or any(n < least for n in numbers):
         raise mistake(
-            ModelError, f"{name} is {given!r}, for {axes} spatial ax{'i' if axes == 1 else 'e'}s",
+            ModelError, f"{name} is {given!r}, for {counted(axes)}",
             f"give one whole number of at least {least}, or {axes} of them",
         )  # fmt: skip
     return numbers
@@ -80,7 +85,7 @@ def pads(
         pairs = ()
     if len(pairs) != len(sizes) or any(len(pair) != 2 for pair in pairs):
         raise mistake(
-            ModelError, f"padding is {given!r}, for {len(sizes)} spatial axes",
+            ModelError, f"padding is {given!r}, for {counted(len(sizes))}",
             'give "SAME", "VALID", a number, or a pair (low, high) for each spatial axis',
         )  # fmt: skip
     return pairs
@@ -117,7 +122,7 @@ def layout_of(dimension_numbers: Any, kernel_rank: int) -> tuple[Layout, bool]:
         and all(isinstance(term, str) for term in given)
     ):  # fmt: skip
         raise mistake(ModelError, f"dimension_numbers is {given!r}", how)
-    image, kernel, result = given
+    image, kernel, result = map(str, given)
     leading = image.startswith("N") and result.startswith("N")
     lead = "N" if leading else ""
     image, result = image.removeprefix(lead), result.removeprefix(lead)

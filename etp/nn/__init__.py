@@ -30,6 +30,14 @@ from .activation import (
 from .bidirectional import Bidirectional
 from .cell import cells, register
 from .cfn import CFNCell
+from .conv import (
+    Conv1d,
+    Conv2d,
+    Conv3d,
+    ConvTranspose1d,
+    ConvTranspose2d,
+    ConvTranspose3d,
+)
 from .ctrnn import CTRNNCell
 from .effective import Effective
 from .elman import ElmanCell
@@ -45,6 +53,17 @@ from .mini_gru import MiniGRUCell
 from .mini_lstm import MiniLSTMCell
 from .minimal_rnn import MinimalRNNCell
 from .norm import GroupNorm, LayerNorm, RMSNorm
+from .pool import (
+    AdaptiveAvgPool,
+    AvgPool1d,
+    AvgPool2d,
+    AvgPool3d,
+    GlobalAvgPool,
+    MaxPool1d,
+    MaxPool2d,
+    MaxPool3d,
+)
+from .pooling import adaptive_avg_pool, avg_pool, global_avg_pool, max_pool
 from .readout import LeakyRateReadout, LeakySpikeReadout
 from .residual import Residual
 from .rnn import VanillaRNNCell
@@ -63,13 +82,15 @@ for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
-    "ALIFCell", "Bidirectional", "CFNCell", "CTRNNCell", "CurrentSynapse", "Effective",
-    "ElmanCell", "GRUCell", "Gate", "GroupNorm", "IndRNNCell", "JordanCell", "LIFCell",
-    "LRUCell", "LSTMCell", "LayerNorm", "LeakyRateReadout", "LeakySpikeReadout", "Linear",
-    "MGUCell", "MiniGRUCell", "MiniLSTMCell", "MinimalRNNCell", "PReLU", "RMSNorm", "RTUCell",
-    "Residual", "S4DCell", "S5Cell", "ScaledWSLinear", "Sequential", "SignedWLinear",
-    "URLSTMCell", "VanillaRNNCell", "WeightNorm", "cells", "celu", "elu", "gelu", "glu",
-    "hard_sigmoid", "hard_swish", "hard_tanh", "leaky_relu", "log_sigmoid", "log_softmax",
-    "mish", "register", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softplus",
-    "softsign", "tanh", "tanh_shrink",
+    "ALIFCell", "AdaptiveAvgPool", "AvgPool1d", "AvgPool2d", "AvgPool3d", "Bidirectional",
+    "CFNCell", "CTRNNCell", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d",
+    "ConvTranspose3d", "CurrentSynapse", "Effective", "ElmanCell", "GRUCell", "Gate",
+    "GlobalAvgPool", "GroupNorm", "IndRNNCell", "JordanCell", "LIFCell", "LRUCell", "LSTMCell",
+    "LayerNorm", "LeakyRateReadout", "LeakySpikeReadout", "Linear", "MGUCell", "MaxPool1d",
+    "MaxPool2d", "MaxPool3d", "MiniGRUCell", "MiniLSTMCell", "MinimalRNNCell", "PReLU", "RMSNorm",
+    "RTUCell", "Residual", "S4DCell", "S5Cell", "ScaledWSLinear", "Sequential", "SignedWLinear",
+    "URLSTMCell", "VanillaRNNCell", "WeightNorm", "adaptive_avg_pool", "avg_pool", "cells",
+    "celu", "elu", "gelu", "global_avg_pool", "glu", "hard_sigmoid", "hard_swish", "hard_tanh",
+    "leaky_relu", "log_sigmoid", "log_softmax", "max_pool", "mish", "register", "relu", "relu6",
+    "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "tanh", "tanh_shrink",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from etp_ir.tracer import unwrap
 from etp_ir.windows import Window
 
 from ..given import mistake
-from ..windowing import pads, per_axis
+from ..windowing import counted, pads, per_axis
 
 Combine = Callable[[Any, Any], Any]
 
@@ -110,7 +110,7 @@ def _spatial(x: Any, axes: int) -> Sequence[int]:
     """Return the extents of the spatial axes."""
     if len(x.shape) < axes + 1:
         raise mistake(
-            ShapeError, f"pooling over {axes} spatial axes got an array of shape {list(x.shape)}",
+            ShapeError, f"pooling over {counted(axes)} got an array of shape {list(x.shape)}",
             f"give an array [{'D, H, W'[-3 * axes + 2 :]}, C], channels last",
         )  # fmt: skip
     return tuple(x.shape[len(x.shape) - 1 - axes : len(x.shape) - 1])

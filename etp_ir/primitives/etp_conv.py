@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from .. import ops
-from ..bilinear import Bilinear, Join
+from ..bilinear import Bilinear, Join, Trained
+from ..core import Operand
+from ..errors import ShapeError, TypeRuleError
+from ..marked import marked
 from ..windows import Window, windows_of
 from .contract import free_letters
 
@@ -42,12 +45,12 @@ def convolve(
     return ops.permute(y, (*lead, *(len(lead) + ("C" + spatial).index(c) for c in results)))
 
 
-def form(x: Any, w: Any, *, layout: Layout, groups: int, **options: Any) -> Bilinear:
+def form(x: Operand, w: Operand, *, layout: Layout, groups: int, **options: Any) -> Bilinear:
     """Return the letters of a convolution: a window on every spatial axis, and its groups."""
     spatial = spatial_axes(layout)
-    lead = len(x.shape) - len(layout[0])
-    sizes = dict(zip(layout[0], x.shape[lead:], strict=True))
-    taps = dict(zip(layout[1], w.shape, strict=True))
+    lead = x.type.rank - len(layout[0])
+    sizes = dict(zip(layout[0], x.type.shape[lead:], strict=True))
+    taps = dict(zip(layout[1], w.type.shape, strict=True))
     windows = windows_of([sizes[c] for c in spatial], [taps[c] for c in spatial], **options)
     joins: dict[str, Join] = {}
     x_letters, w_letters, y_letters = {"C": "i"}, {"I": "i", "O": "o"}, {"C": "o"}
@@ -83,3 +86,17 @@ def _channels(inside: int, outside: int, groups: int) -> Any:
     """Return the input channel that channel i of the kernel is, for each output channel."""
     group = np.arange(outside, dtype=np.int32) // (outside // groups)
     return np.arange(inside, dtype=np.int32)[:, None] + group[None, :] * inside
+
+
+def _check(x: Operand, w: Operand, *, layout: Layout, **options: Any) -> None:
+    images, kernels, results = map(sorted, layout)
+    spatial = list(spatial_axes(layout))
+    if images != results or images != sorted(["C", *set(spatial)]):
+        raise TypeRuleError(f"`etp.conv` of the layouts {layout}: input and result differ")
+    if kernels != sorted(["I", "O", *spatial]):
+        raise TypeRuleError(f"`etp.conv` of the layouts {layout}: the kernel has other axes")
+    if x.type.rank < len(images) or w.type.rank != len(kernels):
+        raise ShapeError(f"`etp.conv` of the layouts {layout} does not fit {x.type} and {w.type}")
+
+
+marked("etp.conv", convolve, {"kernel": Trained(1, form)}, check=_check)

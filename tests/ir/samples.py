@@ -179,7 +179,8 @@ sample("etp.matmul", normal(3), normal(3, 4))
 sample("etp.matmul", normal(2, 3), normal(3, 4))
 sample("etp.matmul", normal(2, 1, 3), normal(3, 2))
 for _layout, _x, _w, _groups in [
-    (("WC", "WIO", "WC"), (5, 2), (3, 2, 3), 1), (("CHW", "OIHW", "HWC"), (4, 3, 4), (2, 2, 2, 1), 2),
+    (("WC", "WIO", "WC"), (5, 2), (3, 2, 3), 1),
+    (("CHW", "OIHW", "HWC"), (4, 3, 4), (2, 2, 2, 1), 2),
     (("WC", "OWI", "CW"), (2, 3, 2), (4, 2, 1), 2),
 ]:  # fmt: skip
     _axes = len(_layout[0]) - 1
