@@ -1,10 +1,12 @@
-"""Small models that learning rules are tested on; a new cell joins by one line here."""
+"""Small models that learning rules are tested on; every cell of `etp.nn` is among them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import pytest
 
 import etp
 from etp import xp
@@ -95,9 +97,12 @@ class TwoLayers(etp.Module):
 def build(name: str, seed: int = 0) -> etp.Module:
     """Return the model called ``name``, with a readout; ``+leaky`` for an integrating one."""
     rng = np.random.default_rng(seed)
-    cell, _, readout = name.partition("+")
+    made, _, readout = name.partition("+")
+    cell = CELLS[made](rng)
+    width = cell(np.zeros(N_IN)).shape[0]
+    cell.reset_states()
     last = etp.nn.LeakyRateReadout if readout else etp.nn.Linear
-    return WithReadout(CELLS[cell](rng), last(N_REC, N_OUT, rng=rng))
+    return WithReadout(cell, last(width, N_OUT, rng=rng))
 
 
 def data(length: int, batch: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -106,19 +111,27 @@ def data(length: int, batch: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray
     return rng.normal(size=(length, batch, N_IN)) + 0.5, rng.normal(size=(length, batch, N_OUT))
 
 
+def of_nn(cell: str, **options: Any) -> Any:
+    """Return what makes a cell of `etp.nn`."""
+    return lambda rng: etp.nn.cells()[cell](N_IN, N_REC, rng=rng, **options)
+
+
+# Where a cell as it comes would do too little within a few steps to be measured.
+LIVELY: dict[str, dict[str, Any]] = {
+    "LIFCell": {"threshold": 0.5},
+    "ALIFCell": {"threshold": 0.5},
+    "LeakySpikeReadout": {"threshold": 0.1},
+    "S4DCell": {"dt_min": 0.3, "dt_max": 1.0},
+    "S5Cell": {"dt_min": 0.3, "dt_max": 1.0},
+}
+SHORT = {"VanillaRNNCell": "rnn"}
+# Short names of the cells of `etp.nn`, in alphabetical order.
+NN_CELLS = {SHORT.get(name, name.removesuffix("Cell").lower()): name for name in etp.nn.cells()}
 CELLS: dict[str, Any] = {
-    "rnn": lambda rng: etp.nn.VanillaRNNCell(N_IN, N_REC, rng=rng),
-    "gru": lambda rng: etp.nn.GRUCell(N_IN, N_REC, rng=rng),
-    "gru_before": lambda rng: etp.nn.GRUCell(N_IN, N_REC, reset="before", rng=rng),
-    "lstm": lambda rng: etp.nn.LSTMCell(N_IN, N_REC, rng=rng),
-    "lif": lambda rng: etp.nn.LIFCell(N_IN, N_REC, threshold=0.5, rng=rng),
-    "lif_feedforward": lambda rng: etp.nn.LIFCell(
-        N_IN, N_REC, threshold=0.5, recurrent=False, rng=rng
-    ),
-    "lif_full_reset": lambda rng: etp.nn.LIFCell(
-        N_IN, N_REC, threshold=0.5, detach_reset=False, rng=rng
-    ),
-    "alif": lambda rng: etp.nn.ALIFCell(N_IN, N_REC, threshold=0.5, rng=rng),
+    **{short: of_nn(name, **LIVELY.get(name, {})) for short, name in NN_CELLS.items()},
+    "gru_before": of_nn("GRUCell", reset="before"),
+    "lif_feedforward": of_nn("LIFCell", threshold=0.5, recurrent=False),
+    "lif_full_reset": of_nn("LIFCell", threshold=0.5, detach_reset=False),
     "leaky": Leaky,
     "coupled": Coupled,
     "plain": Plain,
@@ -126,3 +139,13 @@ CELLS: dict[str, Any] = {
     "two_layers": TwoLayers,
 }
 DIAGONAL = ("leaky", "coupled", "masked", "lif_feedforward")
+# Each mechanism once; for the others the fast set has the battery of cells alone.
+FAST = {
+    "rnn", "gru", "gru_before", "lstm", "lif", "lif_feedforward", "lif_full_reset", "alif",
+    "leaky", "coupled", "plain", "masked", "two_layers", "rtu", "s4d", "jordan",
+}  # fmt: skip
+
+
+def marked(names: Iterable[str]) -> list[Any]:
+    """Return names of models as test parameters, those outside of the fast set marked slow."""
+    return [pytest.param(n, marks=() if n in FAST or "+" in n else pytest.mark.slow) for n in names]

@@ -23,7 +23,7 @@ from tests.compiler.diagnostic_examples import EXAMPLES, FILE, Example, run
 from tests.compiler.diagnostics_page import main, page
 from tests.compiler.generate import recipes
 from tests.compiler.recipes import build as from_recipe
-from tests.models import CELLS, build
+from tests.models import CELLS, build, marked
 
 LINES = 27
 ROOT = Path(__file__).resolve().parents[2]
@@ -229,7 +229,7 @@ def test_what_traces_reach_everywhere_is_not_called_untraced() -> None:
 # -- what is never silent ------------------------------------------------------------------
 @pytest.mark.parametrize("window", [0, 1])
 @pytest.mark.parametrize("rule", ["d_rtrl", "pp_prop", "rtrl", "bptt"])
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", marked(CELLS))
 def test_whatever_is_not_exact_has_a_record_that_says_why(
     cell: str, rule: str, window: int
 ) -> None:
@@ -441,7 +441,7 @@ def test_a_whole_story_leaves_nothing_out() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", marked(CELLS))
 def test_a_story_is_short_and_ends(cell: str) -> None:
     graph = graph_of(cell)
     for name in (*graph.statuses, *graph.states):

@@ -14,7 +14,7 @@ from etp_ir import ops
 from etp_ir.interpreter import evaluate
 from etp_ir.passes import lower
 from etp_ir.types import F64
-from tests.models import CELLS, N_IN, N_REC, build
+from tests.models import CELLS, N_IN, N_REC, build, marked
 
 X = np.array([0.3, -0.8])
 Y = np.array([0.5, -0.2])
@@ -88,8 +88,12 @@ def perturbed(cell: str) -> tuple[compiler.ETraceGraph, dict[str, np.ndarray]]:
     return graph, given
 
 
-# The surrogate derivative of a spike is no derivative of the step.
-@pytest.mark.parametrize("cell", [name for name in CELLS if "lif" not in name])
+# The surrogate derivative of a spike is no derivative of the step. What a Jordan network gives out
+# does not depend on what its state is afterwards.
+SILENT = ("lif", "spike", "jordan")
+
+
+@pytest.mark.parametrize("cell", marked(n for n in CELLS if not any(s in n for s in SILENT)))
 def test_the_signal_is_the_derivative_with_respect_to_a_perturbation(cell: str) -> None:
     graph, given = perturbed(cell)
     moved = 0.0

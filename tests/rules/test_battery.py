@@ -11,7 +11,7 @@ import pytest
 import etp
 from etp.compiler.status import DIRECT, EXACT
 from etp.oracle import unrolled_gradient
-from tests.models import CELLS, DIAGONAL, build, data
+from tests.models import CELLS, DIAGONAL, build, data, marked
 
 RULES = sorted({etp.rules.resolve(name).name for name in etp.rules.available()})
 MODELS = [*CELLS, "lif+leaky", "gru+leaky"]
@@ -71,7 +71,7 @@ def check_close(got, want, tolerance):
     assert max(worst.values()) < tolerance, worst
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", marked(MODELS))
 def test_models_are_alive(model):
     grads = oracle(model)
     dead = [n for n, g in grads.items() if not np.abs(g).max() > 1e-6]
@@ -97,14 +97,14 @@ def test_oracle_equals_finite_differences(model):
 
 @pytest.mark.parametrize("window", [0, 1])
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", marked(MODELS))
 def test_one_step_equals_bptt(model, rule, window):
     """At T = 1 there is no past, so every rule with the symmetric signal is exact."""
     check_close(gradient(model, rule, length=1, window=window), oracle(model, 1), 1e-9)
 
 
 @pytest.mark.parametrize("rule", ["bptt", "rtrl"])
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", marked(MODELS))
 def test_exact_rules_equal_bptt(model, rule):
     check_close(gradient(model, rule, length=20), oracle(model, 20), 1e-8)
 

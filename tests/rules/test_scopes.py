@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import etp
-from tests.models import CELLS, DIAGONAL
+from tests.models import CELLS, DIAGONAL, marked
 from tests.rules.test_battery import (
     LENGTH,
     QUICK,
@@ -33,7 +33,7 @@ NO_FEEDBACK = (
 
 
 @pytest.mark.parametrize("window", [0, 1, 2])
-@pytest.mark.parametrize("model", CELLS)
+@pytest.mark.parametrize("model", marked(CELLS))
 def test_full_is_bptt(model, window):
     got = gradient(model, "d_rtrl", scope="full", window=window)
     check_close(got, oracle(model), 1e-9)
