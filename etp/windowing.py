@@ -80,15 +80,15 @@ def pads(
         return tuple(found)
     try:
         rows = [given] * len(sizes) if np.ndim(given) == 0 else list(given)
-        pairs = tuple((index(r),) * 2 if np.ndim(r) == 0 else tuple(map(index, r)) for r in rows)
+        pairs = [(index(r),) * 2 if np.ndim(r) == 0 else tuple(map(index, r)) for r in rows]
     except (TypeError, ValueError):
-        pairs = ()
+        pairs = []
     if len(pairs) != len(sizes) or any(len(pair) != 2 for pair in pairs):
         raise mistake(
             ModelError, f"padding is {given!r}, for {counted(len(sizes))}",
             'give "SAME", "VALID", a number, or a pair (low, high) for each spatial axis',
         )  # fmt: skip
-    return pairs
+    return tuple((low, high) for low, high in pairs)
 
 
 def layout_of(dimension_numbers: Any, kernel_rank: int) -> tuple[Layout, bool]:
@@ -108,13 +108,13 @@ def layout_of(dimension_numbers: Any, kernel_rank: int) -> tuple[Layout, bool]:
         If the strings name other axes, or N does not lead.
     """
     if dimension_numbers is None:
-        axes = SPATIAL.get(kernel_rank - 2)
-        if axes is None:
+        letters = SPATIAL.get(kernel_rank - 2)
+        if letters is None:
             raise mistake(
                 ShapeError, f"a convolution has a kernel of 3, 4 or 5 axes, got {kernel_rank}",
                 "give a kernel [*spatial, in, out] with 1, 2 or 3 spatial axes",
             )  # fmt: skip
-        return (axes + "C", axes + "IO", axes + "C"), True
+        return (letters + "C", letters + "IO", letters + "C"), True
     how = 'give three strings such as ("NHWC", "HWIO", "NHWC") or ("NCW", "OIW", "NCW")'
     given = dimension_numbers
     if not (
