@@ -11,13 +11,14 @@ from etp_ir.errors import ModelError, nearest
 
 from ..functional import element_wise, matmul
 from ..init import Rng, zeros
-from ..model import Module, Param, State
+from ..model import Param, State
 from .cell import register
+from .exchange import GatedCell
 from .linear import Gate, products
 
 
 @register
-class GRUCell(Module):
+class GRUCell(GatedCell):
     r"""Gated recurrent unit (Cho et al., EMNLP 2014).
 
     $$\begin{aligned}
@@ -48,6 +49,10 @@ class GRUCell(Module):
     -----
     D-RTRL: approximate ``r.*``, ``z.*``, ``n.*``, ``b_rec``.
     """
+
+    GATES = ("r", "z", "n")
+    APART = ("n",)
+    FLAX_BIAS = (GATES, APART)
 
     def __init__(
         self, n_in: int, n_rec: int, *, reset: str = "after", fused: bool = False, rng: Rng

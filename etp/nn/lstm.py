@@ -9,13 +9,14 @@ import numpy as np
 from etp_ir import namespace as xp
 
 from ..init import Rng
-from ..model import Module, State
+from ..model import State
 from .cell import register
+from .exchange import GatedCell
 from .linear import Gate, products
 
 
 @register
-class LSTMCell(Module):
+class LSTMCell(GatedCell):
     r"""Long short-term memory with a forget gate (Gers et al., Neural Computation 2000).
 
     $$\begin{aligned}
@@ -42,6 +43,9 @@ class LSTMCell(Module):
     -----
     D-RTRL: approximate ``i.*``, ``f.*``, ``g.*``, ``o.*``.
     """
+
+    GATES = ("i", "f", "g", "o")
+    FLAX_BIAS = ((), GATES)
 
     def __init__(
         self, n_in: int, n_rec: int, *, forget_bias: float = 1.0, fused: bool = False, rng: Rng
