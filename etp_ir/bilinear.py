@@ -46,7 +46,7 @@ class Bilinear:
     Attributes
     ----------
     x, w, y
-        One letter for each axis of input, weight and result; ``x`` is empty where there is no
+        One letter for each axis of input, weight and result; ``x`` is None where there is no
         input beside the weight.
     joins
         Tables of the letters of ``x`` and ``y`` that are looked up.
@@ -60,7 +60,7 @@ class Bilinear:
     ``Bilinear("i", "n", "o", {"i": Join("n", rows), "o": Join("n", cols)})``.
     """
 
-    x: str
+    x: str | None
     w: str
     y: str
     joins: Mapping[str, Join] = field(factory=dict)

@@ -66,13 +66,12 @@ class Axes:
 
 def tie(axes: Axes) -> Axes:
     """Return the letters of several products of one weight, laid side by side."""
-    x = TIED + axes.x if axes.x else ""
-    return Axes(x, axes.w, TIED + axes.y, axes.joins, TIED + axes.folded)
+    return Axes(TIED + axes.x, axes.w, TIED + axes.y, axes.joins, TIED + axes.folded)
 
 
 def axes_of(form: Bilinear) -> Axes:
     """Return the letters of an operation that is linear in a weight."""
-    return Axes(form.x, form.w, form.y, form.joins)
+    return Axes(form.x or "", form.w, form.y, form.joins)
 
 
 def float_dtype(program: Program) -> Any:

@@ -13,7 +13,7 @@ from etp_ir.primitive import get
 from etp_ir.tracer import Tracer
 from etp_ir.types import I32, TensorType
 
-from ..rules.algebra import POSITION, Named, Vec
+from ..rules.algebra import POSITION, Vec, named
 from .coverage import Place
 from .positions import NONE, Targets
 from .structure import HiddenParamOpRelation
@@ -27,7 +27,7 @@ def at_places(relation: HiddenParamOpRelation, arrays: Mapping[str, Tracer]) -> 
         if state in arrays:
             letters = "" if place.everywhere else axes.at
             letters += POSITION if place.wide else ""
-            found[state] = Named(at_positions(arrays[state], place), letters, axes.frame)
+            found[state] = named(at_positions(arrays[state], place), letters, axes.frame)
     return Vec(found)
 
 

@@ -52,7 +52,7 @@ class Use:
 
     def input(self, builder: Builder) -> Tracer | None:
         """Return what the weight is multiplied with, in a builder that holds the operands."""
-        if not self.form.x:
+        if self.form.x is None:
             return None
         operands = self.node.inputs
         if self.trained.input is not None:

@@ -12,7 +12,7 @@ from etp_ir.builder import Builder
 from etp_ir.core import Node
 from etp_ir.tracer import Tracer
 
-from ..rules.algebra import ALONG, BEFORE, POSITION, Mat, Named, Vec
+from ..rules.algebra import ALONG, BEFORE, POSITION, Mat, Named, Vec, named
 from .axes import Axes
 from .coverage import BLOCK, WISE
 from .places import at_positions, take
@@ -83,7 +83,7 @@ def tail(rows: Rows, relation: HiddenParamOpRelation, state: str) -> Named | Non
     whole = [
         ops.full(rows.builder, shape, 0.0, type.dtype) if x is None else x for x in parts
     ]  # fmt: skip
-    return Named(side_by_side(whole), letters, axes.frame)
+    return named(side_by_side(whole), letters, axes.frame)
 
 
 def _tail_of(rows: Rows, relation: HiddenParamOpRelation, node: Node, state: str) -> Tracer | None:
@@ -116,9 +116,9 @@ def edge(rows: Rows, relation: HiddenParamOpRelation, new: str, old: str, how: s
             return None
         flat = ops.reshape(x, (x.size,))
         if after.index is None:
-            return Named(flat, ALONG, axes.frame)
+            return named(flat, ALONG, axes.frame)
         letters = axes.at + (ALONG if after.several else "")
-        return Named(at_positions(x, after), letters, axes.frame)
+        return named(at_positions(x, after), letters, axes.frame)
     x = rows.full_row(new)[0].get(old)
     if x is None:
         return None
@@ -126,28 +126,28 @@ def edge(rows: Rows, relation: HiddenParamOpRelation, new: str, old: str, how: s
     whole = ops.reshape(x, (n, m))
     y = axes.at
     if after.index is None and before.index is None:
-        return Named(whole, POSITION + BEFORE, axes.frame)
+        return named(whole, POSITION + BEFORE, axes.frame)
     if after.index is None:
         assert before.index is not None
         picked = take(ops.permute(whole, (1, 0)), before.index)
-        return Named(picked, y + (BEFORE if before.several else "") + POSITION, axes.frame)
+        return named(picked, y + (BEFORE if before.several else "") + POSITION, axes.frame)
     if before.index is None:
         picked = take(whole, after.index)
-        return Named(picked, y + (POSITION if after.several else "") + BEFORE, axes.frame)
+        return named(picked, y + (POSITION if after.several else "") + BEFORE, axes.frame)
     i = after.index[..., None] if before.several else after.index
     j = before.index[..., None, :] if after.several and before.several else before.index
     j = j[..., None] if after.several and not before.several else j
     index = np.where((i == NONE) | (j == NONE), NONE, i * m + j)
     letters = (POSITION if after.several else "") + (BEFORE if before.several else "")
-    return Named(take(ops.reshape(whole, (n * m,)), index), y + letters, axes.frame)
+    return named(take(ops.reshape(whole, (n * m,)), index), y + letters, axes.frame)
 
 
 def input_of(builder: Builder, relation: HiddenParamOpRelation) -> Named | None:
     """Return the input of a weight product, or None for an element-wise weight."""
-    if not relation.axes.x:
-        return None
     inputs = [x for use in relation.uses if (x := use.input(builder)) is not None]
-    return Named(side_by_side(inputs), relation.axes.x, relation.axes.frame)
+    if not inputs:
+        return None
+    return named(side_by_side(inputs), relation.axes.x, relation.axes.frame)
 
 
 def side_by_side(arrays: Sequence[Tracer]) -> Tracer:

@@ -70,20 +70,21 @@ class Named:
         return found
 
     def _looked_up(self, letter: str, join: Join) -> Named:
-        """Return the array with a letter replaced by those of its table, in the frame's order."""
+        """Return the array with a letter replaced by those of its table."""
         at = self.axes.index(letter)
         axes = self.axes[:at] + join.letters + self.axes[at + 1 :]
-        found = look_up(self.array, join.index, at)
-        order = sorted(range(len(axes)), key=lambda i: self.frame.letters.index(axes[i]))
-        if order != list(range(len(axes))):
-            found = ops.permute(found, order)
-        return Named(found, "".join(axes[i] for i in order), self.frame)
+        return named(look_up(self.array, join.index, at), axes, self.frame)
+
+    def laid(self, axes: str) -> Tracer:
+        """Return the array with its axes in a given order."""
+        order = [self.axes.index(c) for c in axes]
+        return self.array if axes == self.axes else ops.permute(self.array, order)
 
     def contract(self, other: Named, axes: str) -> Named:
         """Return the product, summed over the letters that ``axes`` lacks."""
         a, b = self.meeting(other.axes + axes), other.meeting(self.axes + axes)
-        if a.axes == b.axes == axes:
-            return Named(ops.mul(a.array, b.array), axes, self.frame)
+        if set(a.axes) == set(b.axes) == set(axes):
+            return Named(ops.mul(a.laid(axes), b.laid(axes)), axes, self.frame)
         return Named(ops.contract(a.array, b.array, f"{a.axes},{b.axes}->{axes}"), axes, self.frame)
 
     def renamed(self, letters: dict[str, str]) -> Named:
@@ -109,7 +110,14 @@ class Named:
         return Named(ops.reduce_sum(whole.array, lost), kept, self.frame) if lost else whole
 
     def __add__(self, other: Named) -> Named:
-        return Named(ops.add(self.array, other.array), self.axes, self.frame)
+        return Named(ops.add(self.array, other.laid(self.axes)), self.axes, self.frame)
+
+
+def named(array: Tracer, axes: str, frame: Frame) -> Named:
+    """Return an array with its axes named, laid in the order of the frame."""
+    found = Named(array, axes, frame)
+    order = "".join(sorted(axes, key=frame.letters.index))
+    return Named(found.laid(order), order, frame)
 
 
 def _scale(x: Tracer, factor: Any) -> Tracer:

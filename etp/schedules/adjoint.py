@@ -29,7 +29,7 @@ from ..compiler.pieces import Pieces, Signals
 from ..compiler.places import at_places
 from ..compiler.structure import HiddenParamOpRelation
 from ..compiler.view import apart
-from ..rules.algebra import Mat, Named, Vec
+from ..rules.algebra import FIXED, POSITION, Mat, Named, Vec, named
 from ..rules.base import Linear, LinearTraceRule
 from .lanes import Lane, lanes_of
 from .memory import Gradients, TraceMemory, zeros
@@ -161,14 +161,15 @@ def leave(steps: Steps, step: AdjointStep) -> Program:
             mine = [a for a in steps.traces if a.relation is relation]
             held = {a.state: Tracer(b, b.input(a.name, a.type, a.role)) for a in mine}
             eps = Vec({
-                s: Named(cast(x, steps.dtype), axes.trace + letters(relation, s), axes.frame)
+                s: named(cast(x, steps.dtype), axes.trace + letters(relation, s), axes.frame)
                 for s, x in held.items() if s is not None
             })  # fmt: skip
             moved = lane.matrix(arrays, relation) @ eps
             for a in mine:
                 wide = a.type.with_dtype(steps.dtype)
                 share = Tracer(b, b.input(f"source.{a.name}", wide, Role("value", (a.name,))))
-                total = ops.add(moved.entries[a.state or ""].array, share)
+                after = moved.entries[a.state or ""].laid(axes.trace + letters(relation, a.state))
+                total = ops.add(after, share)
                 pairs.append((cast(total, a.type.dtype).value, a.role))
     return simplify(b.finish(pairs))
 
@@ -183,7 +184,7 @@ def _credits(
         for relation in lane.members:
             arriving = lane.vector(ahead[lane.key], relation)
             back = linear[relation].u.dot(arriving, relation.axes.y)
-            for use, x in apart(relation, back.array).items() if back else ():
+            for use, x in apart(relation, back.laid(relation.axes.y)).items() if back else ():
                 credits[use] = ops.add(credits[use], x) if use in credits else x
     return credits
 
@@ -207,21 +208,23 @@ def _products(b: Builder, lane: Lane) -> dict[tuple[str, str], Tracer]:
 
 def _earlier(p: Pieces, lane: Lane, decay: Mat, ahead: Vec, entering: Vec) -> list[Any]:
     moved = (decay.T @ ahead) + entering
-    return [
-        (_entry(p, lane.ahead_type(s), moved.entries.get(s)), _signal(lane, s)) for s in lane.states
-    ]
+    found = []
+    for s in lane.states:
+        x, axes = moved.entries.get(s), lane.axes([(s, POSITION)])
+        found.append((_entry(p, lane.ahead_type(s), x, axes), _signal(lane, s)))
+    return found
 
 
 def _earlier_products(
     p: Pieces, lane: Lane, decay: Mat, products: Mapping[tuple[str, str], Tracer]
 ) -> list[Any]:
-    out = []
+    out: list[Any] = []
     for new in lane.states:
         moved = decay.T @ lane.row(new, products)
-        out += [
-            (_entry(p, lane.product_type(new, old), moved.entries.get(old)), _value(lane, new, old))
-            for old in lane.states
-        ]
+        for old in lane.states:
+            x, axes = moved.entries.get(old), lane.axes([(new, FIXED), (old, POSITION)])
+            type = lane.product_type(new, old)
+            out.append((_entry(p, type, x, axes), _value(lane, new, old)))
     return out
 
 
@@ -238,14 +241,14 @@ def _sources(
             share = moved.outer(recurrence.x, relation.axes.trace)
             for a in steps.traces:
                 if a.relation is relation:
-                    x = share.entries.get(a.state or "")
-                    empty = a.type.with_dtype(steps.dtype)
-                    out[a.name] = zeros(p.builder, empty) if x is None else x.array
+                    type = a.type.with_dtype(steps.dtype)
+                    axes = relation.axes.trace + letters(relation, a.state)
+                    out[a.name] = _entry(p, type, share.entries.get(a.state or ""), axes)
     return out
 
 
-def _entry(p: Pieces, type: TensorType, x: Named | None) -> Tracer:
-    return zeros(p.builder, type) if x is None else x.array
+def _entry(p: Pieces, type: TensorType, x: Named | None, axes: str) -> Tracer:
+    return zeros(p.builder, type) if x is None else x.laid(axes)
 
 
 def _signal(lane: Lane, state: str) -> Role:

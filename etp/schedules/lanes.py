@@ -11,7 +11,7 @@ from etp_ir.types import TensorType
 
 from ..compiler.coverage import Place
 from ..compiler.structure import HiddenParamOpRelation
-from ..rules.algebra import BEFORE, FIXED, POSITION, Mat, Named, Vec
+from ..rules.algebra import BEFORE, FIXED, POSITION, Mat, Named, Vec, named
 from ..rules.base import Linear
 
 
@@ -83,11 +83,15 @@ class Lane:
     def _named(
         self, x: Any, letters: list[tuple[str, str]], member: HiddenParamOpRelation | None = None
     ) -> Named:
-        axes = (member or self.members[0]).axes
+        return named(x, self.axes(letters, member), (member or self.members[0]).axes.frame)
+
+    def axes(
+        self, letters: list[tuple[str, str]], member: HiddenParamOpRelation | None = None
+    ) -> str:
+        """Return the letters of an array over places of states, several positions as given."""
         places = [self._place(s) for s, _ in letters]
-        head = "" if all(p.everywhere for p in places) else axes.at
-        tail = "".join(c for (_, c), p in zip(letters, places, strict=True) if p.wide)
-        return Named(x, head + tail, axes.frame)
+        head = "" if all(p.everywhere for p in places) else (member or self.members[0]).axes.at
+        return head + "".join(c for (_, c), p in zip(letters, places, strict=True) if p.wide)
 
 
 def lanes_of(linear: Mapping[HiddenParamOpRelation, Linear]) -> tuple[Lane, ...]:

@@ -93,8 +93,9 @@ class TraceMemory(Memory):
         count = held.get(STEPS)
         for relation in self.structure.relations:
             arrays = self.of(relation)
-            eps = read(arrays, relation, self.rule.slots(slot_view(relation)), held, self.dtype)
-            new = write(arrays, self.rule.advance(p.view(relation), eps, count))
+            slots = self.rule.slots(slot_view(relation))
+            eps = read(arrays, relation, slots, held, self.dtype)
+            new = write(arrays, relation, slots, self.rule.advance(p.view(relation), eps, count))
             for a in arrays:
                 x = new[a.name]
                 out[a.name] = zeros(p.builder, a.type) if x is None else x
@@ -119,8 +120,8 @@ class TraceMemory(Memory):
         eps = read(self.of(relation), relation, slots, held, self.dtype)
         found = self.rule.gradient(bare_view(relation), eps, ell, held.get(STEPS))
         if found is not None:
-            total = found.summed(relation.axes.w)
-            grads.add(self.structure.weights[relation.use].name, total.array)
+            total = found.summed(relation.axes.w).laid(relation.axes.w)
+            grads.add(self.structure.weights[relation.use].name, total)
 
 
 def memory_of(

@@ -61,7 +61,7 @@ def _read_after(
         ell = at_places(relation, boundary)
         memory.read_one(relation, advanced, ell, grads)
         counted = p.view(relation).u.dot(ell, relation.axes.y)
-        for use, x in apart(relation, counted.array).items() if counted else ():
+        for use, x in apart(relation, counted.laid(relation.axes.y)).items() if counted else ():
             alone = sum(use in r.uses for r in structure.relations) == 1
             if alone and _wholly_counted(structure, relation, use.output):
                 rest.pop(use, None)

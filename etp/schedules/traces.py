@@ -15,7 +15,7 @@ from etp_ir.types import TensorType
 from ..compiler.axes import TIED
 from ..compiler.structure import HiddenParamOpRelation
 from ..compiler.view import RelationView
-from ..rules.algebra import POSITION, Mat, Named, Vec
+from ..rules.algebra import POSITION, Mat, Named, Vec, named
 from ..rules.base import Slot
 
 STEPS = "steps"
@@ -59,7 +59,7 @@ def extents(relation: HiddenParamOpRelation) -> dict[str, int]:
         index = join.index
         shape = index.type.shape if isinstance(index, Value) else index.shape
         sizes.update(zip(join.letters, shape, strict=True))
-    if use.input_type is not None:
+    if use.input_type is not None and form.x is not None:
         sizes.update(zip(form.x, use.input_type.shape, strict=True))
     return sizes
 
@@ -102,27 +102,29 @@ def read(
     out: dict[str, Vec | Named] = {}
     for slot, spec in slots.items():
         mine = {a.state: inputs[a.name] for a in arrays if a.slot == slot}
-        named = {
-            s: Named(cast(x, dtype), spec.axes + letters(relation, s), axes.frame)
+        by_state = {
+            s: named(cast(x, dtype), spec.axes + letters(relation, s), axes.frame)
             for s, x in mine.items()
         }
         out[slot] = (
-            Vec({s: x for s, x in named.items() if s is not None})
+            Vec({s: x for s, x in by_state.items() if s is not None})
             if spec.per_state
-            else named[None]
+            else by_state[None]
         )
     return out
 
 
 def write(
-    arrays: Sequence[TraceArray], traces: Mapping[str, Vec | Named]
-) -> dict[str, Tracer | None]:
+    arrays: Sequence[TraceArray], relation: HiddenParamOpRelation, slots: Mapping[str, Slot],
+    traces: Mapping[str, Vec | Named],
+) -> dict[str, Tracer | None]:  # fmt: skip
     """Return the arrays of one relation by name; None where a trace is zero."""
     out: dict[str, Tracer | None] = {}
     for a in arrays:
         value = traces[a.slot]
         entry = value.entries.get(a.state or "") if isinstance(value, Vec) else value
-        out[a.name] = None if entry is None else cast(entry.array, a.type.dtype)
+        axes = slots[a.slot].axes + letters(relation, a.state)
+        out[a.name] = None if entry is None else cast(entry.laid(axes), a.type.dtype)
     return out
 
 
@@ -138,5 +140,5 @@ def bare_view(relation: HiddenParamOpRelation) -> RelationView:
 
 def slot_view(relation: HiddenParamOpRelation) -> RelationView:
     """Return a relation's view that tells its letters and whether its product has an input."""
-    x: Any = ... if relation.axes.x else None
+    x: Any = ... if relation.use.form.x is not None else None
     return RelationView(relation.name, relation, x, Vec({}), Mat({}), relation.axes)

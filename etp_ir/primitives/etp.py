@@ -74,7 +74,7 @@ marked(
 
 def _letters_of(w: Operand) -> Bilinear:
     letters = LETTERS[: w.type.rank]
-    return Bilinear("", letters, letters)
+    return Bilinear(None, letters, letters)
 
 
 marked(
