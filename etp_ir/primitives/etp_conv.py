@@ -16,7 +16,7 @@ from ..bilinear import Bilinear, Join, Trained
 from ..core import Operand
 from ..errors import ShapeError, TypeRuleError
 from ..marked import marked
-from ..windows import Window, windows_of
+from ..windows import windows_of
 from .contract import free_letters
 
 Layout = tuple[str, str, str]
@@ -55,8 +55,8 @@ def form(x: Operand, w: Operand, *, layout: Layout, groups: int, **options: Any)
     joins: dict[str, Join] = {}
     x_letters, w_letters, y_letters = {"C": "i"}, {"I": "i", "O": "o"}, {"C": "o"}
     for axis, window, read, tap, result in zip(spatial, windows, *SPATIAL.values(), strict=False):
-        w_letters[axis], y_letters[axis] = tap, result
-        x_letters[axis] = _read(window, read, tap, result, joins)
+        x_letters[axis], w_letters[axis], y_letters[axis] = read, tap, result
+        joins[read] = Join(tap + result, window.table())
     if groups > 1:
         x_letters["C"] = "c"
         joins["c"] = Join("io", _channels(taps["I"], taps["O"], groups))
@@ -69,17 +69,6 @@ def form(x: Operand, w: Operand, *, layout: Layout, groups: int, **options: Any)
         front + "".join(y_letters[c] for c in results),
         joins,
     )
-
-
-def _read(window: Window, read: str, tap: str, result: str, joins: dict[str, Join]) -> str:
-    """Return the letter of an axis of the input: looked up, unless taps or results alone say it."""
-    table = window.table()
-    for letter, line in ((result, table[0]), (tap, table[:, 0] if window.results else table[0])):
-        # One tap that meets every result in its place, or a kernel as long as the input.
-        if table.size == line.size == window.extent and np.array_equal(line, np.arange(line.size)):
-            return letter
-    joins[read] = Join(tap + result, table)
-    return read
 
 
 def _channels(inside: int, outside: int, groups: int) -> Any:

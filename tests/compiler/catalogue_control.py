@@ -145,7 +145,7 @@ def product_in_a_while(m: Any, x: Any) -> Any:
     return read(m.h.value)
 
 
-@scenario("h", relations={"k": "h"}, approximate="k", needs=("conv",), slow=True)
+@scenario("h", relations={"k": "h"}, approximate="k", slow=True)
 class ConvRnn(etp.Module):
     """A recurrent convolution."""
 
