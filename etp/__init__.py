@@ -13,7 +13,7 @@ from etp_ir.errors import (
     TraceError,
 )
 
-from . import backends, checkpoint, init, losses, nn, optim, oracle, rules
+from . import backends, checkpoint, init, losses, nn, optim, oracle, random, rules
 from .compile import compile
 from .compiler import (
     CompilationRecord,
@@ -27,6 +27,7 @@ from .conv import conv, conv_transpose
 from .fit import History
 from .functional import element_wise, matmul, spike, stop_gradient
 from .learner import Learner
+from .mode import evaluation, training
 from .model import Module, Param, State
 from .products import einsum, grouped_matmul, lora_matmul
 from .sequences import DataError
@@ -38,6 +39,7 @@ __all__ = [
     "DiagnosticLevel", "ETPError", "History", "Learner", "ModelError", "Module",
     "NotSupportedError", "Param", "ShapeError", "State", "TraceError", "backends", "checkpoint",
     "compile", "compile_etrace_graph", "cond", "conv", "conv_transpose", "einsum", "element_wise",
-    "fori_loop", "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn", "optim",
-    "oracle", "rules", "scan", "spike", "stop_gradient", "while_loop", "xp",
+    "evaluation", "fori_loop", "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn",
+    "optim", "oracle", "random", "rules", "scan", "spike", "stop_gradient", "training",
+    "while_loop", "xp",
 ]  # fmt: skip

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import asdict
 
 from etp_ir.errors import ETPError, ModelError
 
+from .keys import Draws
 from .model import collect
 from .place import placed
 from .sequences import as_array
@@ -36,6 +38,7 @@ def pack(learner: Learner) -> dict[str, Any]:
         "window": learner.options.window,
         "scope": str(learner.options.scope),
         "tail": learner.options.tail,
+        "random": asdict(learner.draws),
         "params": {n: np.array(as_numpy(x)) for n, x in learner.params.items()},
         "stream": {n: np.array(as_numpy(x)) for n, x in learner.stream.items()},
         "optimizer": {n: np.array(as_numpy(x)) for n, x in learner.optimizer_state.items()},
@@ -58,7 +61,20 @@ def unpack(learner: Learner, state: Mapping[str, Any]) -> None:
         return {n: learner.backend.asarray(np.array(x)) for n, x in arrays.items()}
 
     stream, moments = restored("stream"), restored("optimizer")
-    learner.__dict__.update(_params=params, stream=stream, optimizer_state=moments, restored=True)
+    learner.__dict__.update(
+        _params=params, stream=stream, optimizer_state=moments, restored=True,
+        draws=_draws(state.get("random"), learner.draws),
+    )  # fmt: skip
+
+
+def _draws(kept: Any, own: Draws) -> Draws:
+    """Return where a run stood in its random numbers, if that was kept."""
+    if not isinstance(kept, Mapping):
+        return own
+    stream = kept.get("stream")
+    return Draws(
+        int(kept["seed"]), int(kept["sequences"]), None if stream is None else tuple(stream)
+    )
 
 
 def check(state: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ def compile(
     scope: str | None = None, tail: str = "diagonal", schedule: str | int = "auto",
     trace_dtype: DType | str | None = None,
     dtype: DType | str = "float32", example: tuple[Any, Any] | None = None, length: int = 1,
-    check: bool = False,
+    check: bool = False, seed: int = 0,
 ) -> Learner:  # fmt: skip
     """Return a learner for a model; the model itself is never changed.
 
@@ -68,6 +68,8 @@ def compile(
         One step of one example ``(x, y)``, and a sequence length, for a report before data.
     check
         Look for NaN and infinity in all data, and name the place.
+    seed
+        What the random numbers of the model depend on (`etp.random`, dropout).
 
     Raises
     ------
@@ -104,7 +106,7 @@ def compile(
     options = Options(chosen, window, schedule, stored, followed, tail)
     learner = Learner(
         model, options=options, loss=loss, backend=runner, batch_size=batch_size,
-        dtype=_float(dtype, "dtype"), check=check,
+        dtype=_float(dtype, "dtype"), check=check, seed=as_count(seed, "seed", least=0),
     )  # fmt: skip
     if example is not None:
         if not isinstance(example, (tuple, list)) or len(example) != 2:

@@ -71,7 +71,7 @@ def predict_program(step: TracedStep, length: int, batch: int) -> Program:
     axes = {p.name: 0 for p in program.inputs if p.role.kind not in ("param", "const")}
     batched = batch_program(program, batch, axes, force=range(len(program.outputs)))
     forward = {p.name: f"state({p.name})" for p in batched.inputs_of("state")}
-    sliced = [p.name for p in batched.inputs_of("input")]
+    sliced = [p.name for p in batched.inputs_of("input", "noise")]
     return simplify(roll(batched, length, forward=forward, sliced=sliced))
 
 

@@ -44,6 +44,7 @@ from .recording import (
     current,
     filled,
     lifted,
+    looping,
     record,
     record_loop,
     region,
@@ -306,7 +307,8 @@ def while_loop(test: Function, body: Function, value: Any) -> Any:
     inside = symbols(b, types, _parameter(body, 0, "carry"))
     turn, states = record_loop(b, lambda s: record(b, body, (start.build(inside),), s))
     following = _next("etp.while_loop", body, turn, start, types, turn.result)
-    ask = record(b, test, (start.build(inside),), states)
+    with looping(b):
+        ask = record(b, test, (start.build(inside),), states)
     if ask.states:
         raise mistaken("the test of etp.while_loop assigns a state", "assign it in the body", test)
     verdicts = ask.result.leaves if ask.result.structure == "*" else (None,)

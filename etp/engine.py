@@ -15,6 +15,7 @@ from etp_ir.types import DType
 
 from .compiled import Compiled, Options
 from .compiler.records import warn
+from .keys import Stretch
 from .losses import check_labels
 from .model import Module, TracedStep, trace_step
 from .sequences import Batch, DataError, check_batch, step_type
@@ -63,13 +64,20 @@ class Engine:
         return check_batch(named(x), y, mask, check=self.check, step=True)
 
     # -- compiling --------------------------------------------------------------------------
-    def trace(self, batch: Batch) -> TracedStep:
-        """Return the traced step for the types of a batch."""
+    def trace(self, batch: Batch, training: bool = True) -> TracedStep:
+        """Return the traced step for the types of a batch.
+
+        A model that does not ask for its mode has one step for both.
+        """
         types = {n: step_type(a, self.dtype) for n, a in batch.xs.items()}
-        key = tuple(types.items())
+        key = (training, *types.items())
+        if not training and not self.trace(batch).asked:
+            return self.trace(batch)
         if key not in self.steps:
             try:
-                self.steps[key] = trace_step(self.model, unnamed(types), self.dtype)
+                self.steps[key] = trace_step(
+                    self.model, unnamed(types), self.dtype, training=training
+                )
             except TypeRuleError as error:
                 raise type(error)(f"{error}\n{_read_as(batch, types)}") from error
         return self.steps[key]
@@ -142,7 +150,7 @@ class Engine:
 
     def arguments(
         self, program: Program, step: TracedStep, constants: Mapping[str, Any],
-        params: Mapping[str, Any], batch: Batch, weights: Any = None,
+        params: Mapping[str, Any], batch: Batch, draw: Stretch, weights: Any = None,
     ) -> dict[str, Any]:  # fmt: skip
         """Return the arrays for the inputs of a program, all but traces and optimiser."""
         given: dict[str, Any] = {**constants, **self.initial_states(step, batch.size), **params}
@@ -152,6 +160,8 @@ class Engine:
                 given[port.name] = batch.ys
             elif port.role.kind == "weight":
                 given[port.name] = weights.astype(self.dtype.numpy())
+            elif port.role.kind == "noise":
+                given[port.name] = draw.keys(port.role.of[0], batch.length, batch.size)
         return {p.name: given[p.name] for p in program.inputs if p.name in given}
 
     def metrics(self, out: Mapping[str, Any]) -> dict[str, float]:

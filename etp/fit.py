@@ -185,8 +185,9 @@ def train_batch(
         lambda: compiled.training(length, batch.size, every, optimizer, types),
     )  # fmt: skip
     weights = loss_weights(batch.mask, "mean", every)
+    draw, after = learner.draws.sequence()
     given = engine.arguments(
-        run.program, compiled.step, compiled.loss.constants, learner.params, batch, weights
+        run.program, compiled.step, compiled.loss.constants, learner.params, batch, draw, weights
     )
     given.update({f"optimizer.{n}": x for n, x in state.items()})
     out = run(given)
@@ -202,7 +203,8 @@ def train_batch(
     params = {n: out.get(f"param({n})", x) for n, x in learner.params.items()}
     moments = {n: out[f"state(optimizer.{n})"] for n in state}
     # One assignment, so that an interrupt finds parameters and optimiser of the same batch.
-    learner.__dict__.update(_params=params, optimizer_state=moments)
+    draws = after if run.program.inputs_of("noise") else learner.draws
+    learner.__dict__.update(_params=params, optimizer_state=moments, draws=draws)
     total = float(weights.sum()) or 1.0
     return {name: x / total for name, x in metrics.items()}
 

@@ -20,16 +20,17 @@ def mistake(error: type[ETPError], what: str, how: str) -> ETPError:
     return error(compose(what, where=f"at {source}" if source else "", how=how))
 
 
-def extents_of(shape: Any) -> tuple[int, ...]:
-    """Return a shape as whole numbers."""
+def extents_of(shape: Any, what: str = "a State") -> tuple[int, ...]:
+    """Return a shape as whole numbers; ``what`` it is the shape of stands in the error."""
     try:
         extents = (index(shape),) if np.ndim(shape) == 0 else tuple(map(index, shape))
     except TypeError:
         extents = (-1,)
     if any(n < 0 for n in extents):
         raise mistake(
-            ModelError, f"the shape of a State is whole numbers, got {shape!r}",
-            "give its shape for one example, such as (3,); what it starts from is init=...",
+            ModelError, f"the shape of {what} is whole numbers, got {shape!r}",
+            "give its shape for one example, such as (3,)"
+            + ("; what it starts from is init=..." if what == "a State" else ""),
         )  # fmt: skip
     return extents
 

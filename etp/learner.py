@@ -8,20 +8,23 @@ from typing import Any
 import numpy as np
 
 from etp_ir.backend import Backend
+from etp_ir.core import Program
 from etp_ir.errors import ModelError, ShapeError, nearest
 from etp_ir.types import DType, dtype_of
 
 from . import backends, losses
 from .checkpoint import pack, unpack
-from .compiled import Compiled, Options, Stages, predict_program
+from .compiled import Options, Stages, predict_program
 from .compiler.graph import ETraceGraph
 from .compiler.report import Report
 from .engine import Engine, named
-from .fit import History, apply_optimizer, fit
+from .fit import History, fit
 from .initial import is_flag
+from .keys import Draws, Stretch
 from .model import Module, collect
 from .place import placed
 from .sequences import as_array, as_count, check_batch, loss_weights
+from .stream import advance
 
 
 class Learner:
@@ -38,13 +41,15 @@ class Learner:
         What the last `step` left.
     optimizer, optimizer_state
         What the last `fit` used, and its moments by name.
+    draws
+        Where it stands in the random numbers of its model.
     restored
         Whether the moments came from a state dict and wait for their optimiser.
     """
 
     def __init__(
         self, model: Module, *, options: Options, loss: str | Callable[[Any, Any], Any],
-        backend: Backend, batch_size: int, dtype: DType | str, check: bool,
+        backend: Backend, batch_size: int, dtype: DType | str, check: bool, seed: int = 0,
     ) -> None:  # fmt: skip
         self.batch_size = batch_size
         self.engine = Engine(model, options, losses.get(loss), backend, dtype_of(dtype), check)
@@ -53,6 +58,7 @@ class Learner:
         self.restored = False
         self.gradients: dict[str, Any] = {}
         self.stream: dict[str, Any] = {}
+        self.draws = Draws(seed)
         kind = self.engine.dtype.numpy()
         self._params = {
             n: backend.asarray(np.array(p.value, kind))
@@ -108,8 +114,15 @@ class Learner:
 
     # -- whole sequences --------------------------------------------------------------------
     @placed
-    def predict(self, xs: Any) -> Any:
+    def predict(self, xs: Any, *, training: bool = False) -> Any:
         """Return the model's outputs (T, B, ...) for inputs (T, B, ...), from initial states.
+
+        Parameters
+        ----------
+        training
+            Run the model as it is trained, for example with dropout and fresh random numbers.
+            Otherwise it runs in evaluation mode, and what is still random in it is the same in
+            every call.
 
         Raises
         ------
@@ -118,19 +131,25 @@ class Learner:
         """
         engine = self.engine
         batch = engine.batch(xs, None)
-        step = engine.trace(batch)
+        step = engine.trace(batch, training)
         run = engine.executable(
             ("predict", batch.length, batch.size), step,
             lambda: predict_program(step, batch.length, batch.size),
         )  # fmt: skip
-        out = run(engine.arguments(run.program, step, step.constants, self._params, batch))
+        draw, after = self.draws.sequence()
+        if not training:
+            draw, after = Stretch(self.draws.seed, training=False), self.draws
+        out = run(engine.arguments(run.program, step, step.constants, self._params, batch, draw))
+        self._drawn(run.program, after)
         return out["output"]
 
     @placed
     def grad(
         self, xs: Any, ys: Any, mask: Any = None, reduction: str = "mean"
     ) -> tuple[dict[str, Any], dict[str, float]]:
-        """Return the online gradient over whole sequences, and metrics; nothing is changed.
+        """Return the online gradient over whole sequences, and metrics; parameters stay.
+
+        The model runs in training mode; where it draws random numbers, each call meets new ones.
 
         Parameters
         ----------
@@ -158,9 +177,11 @@ class Learner:
             ("grad", batch.length, batch.size), compiled,
             lambda: compiled.gradient(batch.length, batch.size),
         )  # fmt: skip
+        draw, after = self.draws.sequence()
         out = run(engine.arguments(run.program, compiled.step, compiled.loss.constants,
-                                   self._params, batch, weights))  # fmt: skip
-        return self._grads(out), engine.metrics(out)
+                                   self._params, batch, draw, weights))  # fmt: skip
+        self._drawn(run.program, after)
+        return self.as_grads(out), engine.metrics(out)
 
     @placed
     def fit(
@@ -218,34 +239,11 @@ class Learner:
         The gradient is left in ``learner.gradients``. The first call after `reset` starts from
         the model's initial states and empty traces.
         """
-        engine = self.engine
-        batch = engine.row(x, y, mask)
-        compiled = engine.compile(batch)
-        stream = self.stream or engine.stream(compiled, batch.size)
-        _check_stream(stream, compiled, batch.size)
-        run = engine.executable(
-            ("online", batch.size), compiled, lambda: compiled.online(batch.size)
-        )
-        engine.warn(compiled, 1)
-        given = engine.arguments(
-            run.program, compiled.step, compiled.loss.constants, self._params, batch,
-            loss_weights(batch.mask, "mean"),
-        )  # fmt: skip
-        given.update({n: x for n, x in stream.items() if n in run.program.input_names})
-        out = run(given)
-        moved = {}
-        for port in run.program.inputs_of("state", "trace"):
-            key = f"state({port.name})" if port.role.kind == "state" else str(port.role)
-            moved[port.name] = out[key]
-        loss, grads = engine.metrics(out)["loss"], self._grads(out)
-        changed = {} if optimizer is None else apply_optimizer(self, optimizer, grads)
-        # One assignment, so that an interrupt finds everything of the same step.
-        self.__dict__.update(stream={**stream, **moved}, gradients=grads, **changed)
-        return loss
+        return advance(self, x, y, mask, optimizer)
 
     def reset(self) -> None:
         """Return streaming states and traces to their beginning."""
-        self.stream = {}
+        self.stream, self.draws = {}, self.draws.reset()
 
     @property
     def states(self) -> dict[str, Any]:
@@ -353,20 +351,14 @@ class Learner:
         model = type(self.engine.model).__name__
         return f"<Learner {model}, {self.options.rule.name}, {self.backend.name}>"
 
-    def _grads(self, out: Mapping[str, Any]) -> dict[str, Any]:
+    def _drawn(self, program: Program, after: Draws) -> None:
+        """Go on to later random numbers if a program that ran has met some."""
+        if program.inputs_of("noise"):
+            self.draws = after
+
+    def as_grads(self, out: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the gradients among a program's outputs, by path."""
         return {n: out[f"grad({n})"] for n in self._params if f"grad({n})" in out}
-
-
-def _check_stream(stream: Mapping[str, Any], compiled: Compiled, size: int) -> None:
-    """Raise if the stream goes on with another batch size, or was left by another rule."""
-    wanted = [*compiled.step.states, *(a.name for a in compiled.steps.traces)]
-    if set(wanted) != set(stream):
-        raise ModelError("the stream holds other states and traces than this learner advances\n"
-                         "call reset() to start another")  # fmt: skip
-    held = stream[wanted[0]].shape[0]
-    if held != size:
-        raise ShapeError(f"the stream runs with {held} examples, got {size}\n"
-                         "call reset() to start another")  # fmt: skip
 
 
 def _read_only(array: Any) -> Any:

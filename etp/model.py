@@ -18,6 +18,7 @@ from etp_ir.types import F32, DType, TensorType, dtype_of, type_of
 
 from .given import mistake
 from .initial import enter
+from .mode import evaluation
 from .naming import named_by_locals
 from .place import place_of
 from .variables import Param, State, StepTrace, Variable, current_trace
@@ -194,6 +195,8 @@ class TracedStep:
         Name of each input of the step, with its key where ``x`` is a dict or a tuple.
     places
         The user's own lines where parameters and states were made, by path.
+    asked
+        Whether the model asked for the mode it runs in, so that the other gives another program.
     """
 
     program: Program
@@ -203,6 +206,7 @@ class TracedStep:
     aliases: dict[str, str]
     inputs: dict[str, Any]
     places: dict[str, Source] = field(factory=dict)
+    asked: bool = False
 
     def bind(self, x: Any) -> dict[str, Any]:
         """Return the arrays of ``x`` by input name."""
@@ -210,8 +214,9 @@ class TracedStep:
 
 
 def trace_step(
-    model: Module, x_type: Any, dtype: DType | str = F32, name: str | None = None
-) -> TracedStep:
+    model: Module, x_type: Any, dtype: DType | str = F32, name: str | None = None, *,
+    training: bool = True,
+) -> TracedStep:  # fmt: skip
     """Return one step of a model for one example, traced; the model is left as it was.
 
     Parameters
@@ -221,6 +226,8 @@ def trace_step(
         model then receives as a dict or tuple of arrays. Floating-point inputs take ``dtype``.
     dtype
         Floating-point type of parameters, states and constants.
+    training
+        What `etp.training` answers.
 
     Raises
     ------
@@ -245,7 +252,7 @@ def trace_step(
     started = enter(trace, found.states)
     _check_signature(model, x)
     paths = {id(m): path for path, m in reversed(found.modules.items())}
-    with trace.active(), named_by_locals(builder, paths):
+    with trace.active(), evaluation(not training), named_by_locals(builder, paths):
         result = model(x)
     with trace.active():
         output = _output(builder, model, unwrap(result))
@@ -255,7 +262,7 @@ def trace_step(
     outputs += [(operand(builder, False), Role("state", (name,))) for name in started]
     return TracedStep(
         builder.finish(outputs), params, {**states, **started}, dict(builder.bindings),
-        found.aliases, inputs, _places(found),
+        found.aliases, inputs, _places(found), trace.asked,
     )  # fmt: skip
 
 

@@ -8,17 +8,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import frozen
 
+from etp_ir import ops
+from etp_ir.builder import Builder
+from etp_ir.core import Program, Role
 from etp_ir.errors import NotSupportedError, ShapeError, compose
-from etp_ir.types import type_of
+from etp_ir.tracer import Tracer
+from etp_ir.types import U32, TensorType, type_of
 
 from .compiled import Compiled
 from .engine import Engine, named
+from .keys import Stretch, step_keys
 from .place import placed
 
 if TYPE_CHECKING:
     from .learner import Learner
 
 Arrays = dict[str, Any]
+# Entries of the carry beside states and traces; no path has a blank in it.
+EXAMPLES, STEP = "random examples", "random step"
 
 
 @frozen
@@ -54,11 +61,24 @@ class Functional:
     compiler_options: dict[str, str]
     engine: Engine
     compiled: Compiled
+    seed: int = 0
 
     @placed
-    def init(self, batch_size: int) -> Arrays:
-        """Return the carry before the first step: initial states and empty traces, by name."""
-        return self.engine.stream(self.compiled, int(batch_size))
+    def init(self, batch_size: int, sequence: int = 0) -> Arrays:
+        """Return the carry before the first step: initial states and empty traces, by name.
+
+        Parameters
+        ----------
+        sequence
+            Number of the sequence; random numbers of the model differ from one to the next.
+        """
+        size = int(batch_size)
+        carry = self.engine.stream(self.compiled, size)
+        if self.compiled.program.inputs_of("noise"):
+            keys = Stretch(self.seed, int(sequence)).examples(size)
+            carry[EXAMPLES] = self.engine.backend.asarray(keys)
+            carry[STEP] = self.engine.backend.asarray(np.zeros((), np.uint32))
+        return carry
 
     @placed
     def step(
@@ -92,6 +112,11 @@ class Functional:
         given.update({n: a[None] for n, a in inputs.items()})
         for port in run.program.inputs_of("weight"):
             given[port.name] = (weights / size)[None].astype(engine.dtype.numpy())
+        if EXAMPLES in carry:
+            keys: Any = engine.executable(("keys", size), compiled, lambda: self._keys(size))
+            made = keys.function({n: carry[n] for n in (EXAMPLES, STEP)})
+            given.update({n[6:-1]: a[None] for n, a in made.items() if n.startswith("value(")})
+            carry = {**carry, STEP: made["state(step)"]}
         out = run.function({p.name: given[p.name] for p in run.program.inputs})
         moved = {
             p.name: out[f"state({p.name})" if p.role.kind == "state" else str(p.role)]
@@ -99,6 +124,18 @@ class Functional:
         }
         grads = {n: out[f"grad({n})"] for n in params if f"grad({n})" in out}
         return {**carry, **moved}, grads, out["loss"], out["output"][0]
+
+    def _keys(self, size: int) -> Program:
+        """Return the program of the keys of one step, and of the number of the next one."""
+        b = Builder("keys")
+        examples = Tracer(b, b.input(EXAMPLES, TensorType(U32, (size, 2)), "noise"))
+        step = Tracer(b, b.input(STEP, TensorType(U32), "state"))
+        pairs: list[tuple[Any, Role]] = [(ops.add(step, 1).value, Role("state", ("step",)))]
+        for port in self.compiled.program.inputs_of("noise"):
+            number = ops.broadcast(step, (size, 2), ())
+            keys = step_keys(examples, port.role.of[0], number)
+            pairs.append((keys.value, Role("value", (port.name,))))
+        return b.finish(pairs)
 
     def _inputs(self, x: Any, y: Any) -> tuple[Arrays, int]:
         """Return input and target by name, and the batch size, if they are what was compiled."""
@@ -135,7 +172,7 @@ def functional(learner: Learner) -> Functional:
         )
     compiled, _, size = learner.engine.last()
     options = _online(learner.engine, compiled, size).compiler_options
-    return Functional(dict(learner.params), options, learner.engine, compiled)
+    return Functional(dict(learner.params), options, learner.engine, compiled, learner.draws.seed)
 
 
 def _online(engine: Engine, compiled: Compiled, size: int) -> Any:

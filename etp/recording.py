@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import define
@@ -136,7 +137,8 @@ def record_loop(
     """Record the body of a loop with the states it assigns as further carries."""
     states: dict[int, Tracer] = {}
     while True:
-        body = call(states)
+        with looping(b):
+            body = call(states)
         trace = step_of(b)
         new = [k for k in body.states if k not in states]
         if trace is None or not new:
@@ -146,6 +148,20 @@ def record_loop(
     for k, inside in states.items():
         body.states.setdefault(k, inside)
     return body, states
+
+
+@contextmanager
+def looping(builder: Builder) -> Iterator[None]:
+    """Let the step being traced know that a loop is recorded inside the block."""
+    trace = step_of(builder)
+    if trace is None:
+        yield
+        return
+    trace.looping += 1
+    try:
+        yield
+    finally:
+        trace.looping -= 1
 
 
 def current(builder: Builder, state: int) -> Tracer:

@@ -43,6 +43,14 @@ class StepTrace:
         The modules of the model, by identity; they are closed for assignment.
     written
         States assigned so far, by identity.
+    noise
+        Keys of random numbers, by the period after which they change.
+    sites
+        Random draws so far.
+    looping
+        How many loops that are nodes of the program are being recorded.
+    asked
+        Whether the model asked for the mode it runs in.
     """
 
     builder: Builder
@@ -51,6 +59,10 @@ class StepTrace:
     paths: dict[int, str] = field(factory=dict)
     modules: Mapping[int, Any] = field(factory=dict)
     written: dict[int, Tracer] = field(factory=dict)
+    noise: dict[str, Tracer] = field(factory=dict)
+    sites: int = 0
+    looping: int = 0
+    asked: bool = False
 
     @contextmanager
     def active(self) -> Iterator[None]:

@@ -139,7 +139,8 @@ def _moving(case: Case, weight: Value) -> str:
     """Return which states and inputs a value depends on."""
     paths = case.paths
     named = [
-        f"{p.role.kind} {p.name}" for p in paths.program.inputs_of("state", "input", "target")
+        f"{p.role.kind} {p.name}"
+        for p in paths.program.inputs_of("state", "input", "target", "noise")
         if paths.chain(p.value, weight, every=True) is not None
     ]  # fmt: skip
     return " and ".join(named) or "what varies"

@@ -39,6 +39,7 @@ from .conv import (
     ConvTranspose3d,
 )
 from .ctrnn import CTRNNCell
+from .dropout import Dropout
 from .effective import Effective
 from .elman import ElmanCell
 from .gru import GRUCell
@@ -84,7 +85,7 @@ for _module in iter_modules(__path__):
 __all__ = [
     "ALIFCell", "AdaptiveAvgPool", "AvgPool1d", "AvgPool2d", "AvgPool3d", "Bidirectional",
     "CFNCell", "CTRNNCell", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d",
-    "ConvTranspose3d", "CurrentSynapse", "Effective", "ElmanCell", "GRUCell", "Gate",
+    "ConvTranspose3d", "CurrentSynapse", "Dropout", "Effective", "ElmanCell", "GRUCell", "Gate",
     "GlobalAvgPool", "GroupNorm", "IndRNNCell", "JordanCell", "LIFCell", "LRUCell", "LSTMCell",
     "LayerNorm", "LeakyRateReadout", "LeakySpikeReadout", "Linear", "MGUCell", "MaxPool1d",
     "MaxPool2d", "MaxPool3d", "MiniGRUCell", "MiniLSTMCell", "MinimalRNNCell", "PReLU", "RMSNorm",

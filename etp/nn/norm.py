@@ -67,7 +67,7 @@ class LayerNorm(_Affine):
     def __init__(
         self, shape: Any, *, eps: float = 1e-5, scale: bool = True, bias: bool = True
     ) -> None:
-        self.shape = extents_of(shape)
+        self.shape = extents_of(shape, "a LayerNorm")
         self.eps = eps
         super().__init__(self.shape, scale, bias)
 
@@ -91,7 +91,7 @@ class RMSNorm(_Affine):
     """
 
     def __init__(self, shape: Any, *, eps: float = 1e-6, scale: bool = True) -> None:
-        self.shape = extents_of(shape)
+        self.shape = extents_of(shape, "an RMSNorm")
         self.eps = eps
         super().__init__(self.shape, scale, False)
 

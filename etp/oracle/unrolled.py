@@ -15,6 +15,7 @@ from etp_ir.tracer import Tracer, operand, replay
 from etp_ir.transforms.vjp import vjp
 
 Array = np.ndarray[Any, Any]
+SLICED = ("input", "target", "noise")
 
 
 def unroll(program: Program, length: int) -> Program:
@@ -23,7 +24,8 @@ def unroll(program: Program, length: int) -> Program:
     Parameters
     ----------
     program
-        A step with its loss: roles ``input``, ``target``, ``param``, ``const``, ``state``.
+        A step with its loss: roles ``input``, ``target``, ``noise``, ``param``, ``const``,
+        ``state``.
 
     Returns
     -------
@@ -33,12 +35,12 @@ def unroll(program: Program, length: int) -> Program:
     b = Builder(f"{program.name}.unrolled", share=True)
     fixed: dict[str, Any] = {}
     for port in program.inputs:
-        if port.role.kind not in ("input", "target"):
+        if port.role.kind not in SLICED:
             fixed[port.name] = Tracer(b, b.input(port.name, port.type, port.role))
     total: Any = None
     for t in range(length):
         given = dict(fixed)
-        for port in program.inputs_of("input", "target"):
+        for port in program.inputs_of(*SLICED):
             given[port.name] = Tracer(b, b.input(f"{port.name}@{t}", port.type, port.role))
         seed = Tracer(b, b.input(f"loss_weight@{t}", program.output("loss").type, "weight"))
         results = replay(program, b, [given[p.name] for p in program.inputs])
@@ -61,7 +63,7 @@ def unrolled_loss(
     arrays
         Parameters, constants, and initial states of one example, by input name.
     sequences
-        Inputs and targets (T, B, ...), by input name.
+        Inputs, targets and keys of random numbers (T, B, ...), by input name.
     weights
         Weight of each step's loss, (T, B).
     """

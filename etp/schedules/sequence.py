@@ -35,7 +35,7 @@ from .steps import BOUNDARY
 from .traces import STEPS
 
 SUMMED = ("grad", "loss", "metric")
-SLICED = ("input", "target", "weight")
+SLICED = ("input", "target", "weight", "noise")
 
 
 @frozen
