@@ -45,6 +45,9 @@ def conv(draw: Any) -> Drawn:
         for name, given in (("strides", strides), ("padding", padding), ("lhs_dilation", spread),
                             ("rhs_dilation", apart))
     }  # fmt: skip
+    lead = draw(st.sampled_from([(), (), (1,), (2,)]))
+    n = "N" if lead else draw(st.sampled_from(["", "N"]))
+    layout = (n + image, kernel, n + result)
     seed = draw(st.integers(0, 999))
     weights = {"w": normal(seed, *(reach[c] for c in kernel))}
     if draw(st.booleans()):
@@ -53,12 +56,12 @@ def conv(draw: Any) -> Drawn:
     def call(x: Any, p: Any) -> Any:
         return etp.conv(
             x, p["w"], p.get("bias"), feature_group_count=groups,
-            dimension_numbers=(image, kernel, result), **options,
+            dimension_numbers=layout, **options,
         )  # fmt: skip
 
-    x = normal(seed + 2, *x_shape)
+    x = normal(seed + 2, *lead, *x_shape)
     assume(np.abs(call(x, weights)).max() > 0.1)
-    text = f"conv {image},{kernel}->{result} groups={groups} {options}"
+    text = f"conv {layout} groups={groups} {options}"
     return Drawn(call, x, weights, text=text)
 
 
