@@ -28,15 +28,49 @@ from .functional import element_wise, matmul, spike, stop_gradient
 from .learner import Learner
 from .model import Module, Param, State
 from .products import einsum, grouped_matmul, lora_matmul
+from .register import register_primitive
 from .sequences import DataError
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "CompilationError", "CompilationRecord", "CompilationWarning", "DataError", "DiagnosticKind",
-    "DiagnosticLevel", "ETPError", "History", "Learner", "ModelError", "Module",
-    "NotSupportedError", "Param", "ShapeError", "State", "TraceError", "backends", "checkpoint",
-    "compile", "compile_etrace_graph", "cond", "einsum", "element_wise", "fori_loop",
-    "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn", "optim", "oracle", "rules",
-    "scan", "spike", "stop_gradient", "while_loop", "xp",
-]  # fmt: skip
+    "CompilationError",
+    "CompilationRecord",
+    "CompilationWarning",
+    "DataError",
+    "DiagnosticKind",
+    "DiagnosticLevel",
+    "ETPError",
+    "History",
+    "Learner",
+    "ModelError",
+    "Module",
+    "NotSupportedError",
+    "Param",
+    "ShapeError",
+    "State",
+    "TraceError",
+    "backends",
+    "checkpoint",
+    "compile",
+    "compile_etrace_graph",
+    "cond",
+    "einsum",
+    "element_wise",
+    "fori_loop",
+    "grouped_matmul",
+    "init",
+    "lora_matmul",
+    "losses",
+    "matmul",
+    "nn",
+    "optim",
+    "oracle",
+    "register_primitive",
+    "rules",
+    "scan",
+    "spike",
+    "stop_gradient",
+    "while_loop",
+    "xp",
+]
