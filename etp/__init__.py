@@ -24,22 +24,68 @@ from .compiler import (
 )
 from .control import cond, fori_loop, scan, while_loop
 from .conv import conv, conv_transpose
+from .embedding import embedding
 from .fit import History
 from .functional import element_wise, matmul, spike, stop_gradient
 from .learner import Learner
 from .mode import evaluation, training
 from .model import Module, Param, State
 from .products import einsum, grouped_matmul, lora_matmul
+from .register import register_primitive
 from .sequences import DataError
+from .sparse import sparse_matmul
+from .sparsity import SparsePattern, random_pattern, sparse_pattern
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "CompilationError", "CompilationRecord", "CompilationWarning", "DataError", "DiagnosticKind",
-    "DiagnosticLevel", "ETPError", "History", "Learner", "ModelError", "Module",
-    "NotSupportedError", "Param", "ShapeError", "State", "TraceError", "backends", "checkpoint",
-    "compile", "compile_etrace_graph", "cond", "conv", "conv_transpose", "einsum", "element_wise",
-    "evaluation", "fori_loop", "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn",
-    "optim", "oracle", "random", "rules", "scan", "spike", "stop_gradient", "training",
-    "while_loop", "xp",
-]  # fmt: skip
+    "CompilationError",
+    "CompilationRecord",
+    "CompilationWarning",
+    "DataError",
+    "DiagnosticKind",
+    "DiagnosticLevel",
+    "ETPError",
+    "History",
+    "Learner",
+    "ModelError",
+    "Module",
+    "NotSupportedError",
+    "Param",
+    "ShapeError",
+    "SparsePattern",
+    "State",
+    "TraceError",
+    "backends",
+    "checkpoint",
+    "compile",
+    "compile_etrace_graph",
+    "cond",
+    "conv",
+    "conv_transpose",
+    "einsum",
+    "element_wise",
+    "embedding",
+    "evaluation",
+    "fori_loop",
+    "grouped_matmul",
+    "init",
+    "lora_matmul",
+    "losses",
+    "matmul",
+    "nn",
+    "optim",
+    "oracle",
+    "random",
+    "random_pattern",
+    "register_primitive",
+    "rules",
+    "scan",
+    "sparse_matmul",
+    "sparse_pattern",
+    "spike",
+    "stop_gradient",
+    "training",
+    "while_loop",
+    "xp",
+]

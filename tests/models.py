@@ -127,8 +127,17 @@ LIVELY: dict[str, dict[str, Any]] = {
 SHORT = {"VanillaRNNCell": "rnn"}
 # Short names of the cells of `etp.nn`, in alphabetical order.
 NN_CELLS = {SHORT.get(name, name.removesuffix("Cell").lower()): name for name in etp.nn.cells()}
+# The same cells with other options, under which their docstrings hold too.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ctrnn_tau": ("CTRNNCell", {"train_tau": True}),
+    "rtu_linear": ("RTUCell", {"linear": True}),
+    "s4d_bilinear": ("S4DCell", {**LIVELY["S4DCell"], "method": "bilinear"}),
+    "s5_bilinear": ("S5Cell", {**LIVELY["S5Cell"], "method": "bilinear"}),
+    "minilstm_free": ("MiniLSTMCell", {"normalise": False}),
+}
 CELLS: dict[str, Any] = {
     **{short: of_nn(name, **LIVELY.get(name, {})) for short, name in NN_CELLS.items()},
+    **{short: of_nn(name, **options) for short, (name, options) in VARIANTS.items()},
     "gru_before": of_nn("GRUCell", reset="before"),
     "lif_feedforward": of_nn("LIFCell", threshold=0.5, recurrent=False),
     "lif_full_reset": of_nn("LIFCell", threshold=0.5, detach_reset=False),

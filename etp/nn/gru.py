@@ -47,7 +47,8 @@ class GRUCell(GatedCell):
 
     Notes
     -----
-    D-RTRL: approximate ``r.*``, ``z.*``, ``n.*``, ``b_rec``.
+    D-RTRL: approximate ``r.*``, ``z.*``, ``n.*``, ``b_rec``. With ``reset="before"`` the
+    weights of ``r`` are direct-only.
     """
 
     GATES = ("r", "z", "n")

@@ -45,7 +45,7 @@ def facts(cell: type) -> Facts:
     text = inspect.getdoc(cell) or ""
     head, _, rest = text.partition("\nParameters\n---")
     summary, _, body = head.partition("\n")
-    told = re.search(r"^D-RTRL: (.*?)\.$", rest, re.M | re.S)
+    told = re.search(r"^D-RTRL: (.*?``)\.", rest, re.M | re.S)
     assert told, f"{cell.__name__} does not say what is exact under D-RTRL"
     statuses = {}
     for part in told[1].split(";"):

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import etp
 from etp.oracle import unrolled_gradient
-from tests.models import NN_CELLS, build, data
+from tests.models import NN_CELLS, VARIANTS, build, data
+from tests.nn.cells_page import main
 from tests.nn.facts import Facts, facts
 
-# Parameters that only an option makes trained.
-OPTIONAL = ("log_tau",)
-CELL = pytest.mark.parametrize("cell", NN_CELLS)
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "cells.md"
+
+NAMES = {**NN_CELLS, **{short: name for short, (name, _) in VARIANTS.items()}}
+CELL = pytest.mark.parametrize("cell", NAMES)
 Arrays = dict[str, np.ndarray]
 pytestmark = pytest.mark.filterwarnings("ignore::etp.CompilationWarning")
 
 
 def told(cell: str) -> Facts:
-    return facts(etp.nn.cells()[NN_CELLS[cell]])
+    return facts(etp.nn.cells()[NAMES[cell]])
 
 
 @cache
@@ -74,13 +77,22 @@ def test_one_step_equals_bptt(cell: str, rule: str, window: int) -> None:
 @CELL
 def test_statuses_are_as_documented(cell: str) -> None:
     said = told(cell)
-    report = learner(cell, "d_rtrl").report().parameters
-    own = {n.removeprefix("cell."): s for n, s in report.items() if n.startswith("cell.")}
+    own = statuses(cell)
     assert own
-    assert {n: s.status for n, s in own.items()} == {n: said.status(n) for n in own}
-    for pattern in (p for group in said.statuses.values() for p in group):
-        if pattern not in OPTIONAL:
-            assert any(fnmatchcase(name, pattern) for name in own), pattern
+    assert own == {name: said.status(name) for name in own}
+
+
+def statuses(cell: str) -> dict[str, str]:
+    """Return what the compiler says of the cell's own parameters."""
+    report = learner(cell, "d_rtrl").report().parameters
+    return {n.removeprefix("cell."): s.status for n, s in report.items() if n.startswith("cell.")}
+
+
+@pytest.mark.parametrize("name", etp.nn.cells())
+def test_docstrings_speak_of_no_other_parameters(name: str) -> None:
+    found = {p for cell in NAMES if NAMES[cell] == name for p in statuses(cell)}
+    for pattern in (p for group in facts(etp.nn.cells()[name]).statuses.values() for p in group):
+        assert any(fnmatchcase(parameter, pattern) for parameter in found), pattern
 
 
 @pytest.mark.parametrize(
@@ -104,3 +116,8 @@ def test_exact_is_bptt_over_twenty_steps_and_the_rest_is_not(
             assert worst < 1e-8, name
         else:
             assert worst > 1e-5, name
+
+
+# -- the page ------------------------------------------------------------------------------
+def test_the_page_of_cells_is_up_to_date(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(PAGE), "--check"]) == 0, capsys.readouterr().err

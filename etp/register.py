@@ -1,0 +1,229 @@
+"""Eligibility-trace primitives of one's own, declared outside of the package."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial, update_wrapper
+from typing import Any
+
+import numpy as np
+
+from etp_ir.bilinear import Bilinear, Trained
+from etp_ir.builder import Builder
+from etp_ir.core import Operand, freeze
+from etp_ir.errors import ModelError, nearest
+from etp_ir.interpreter import run
+from etp_ir.jacobian import jacobian
+from etp_ir.marked import marked
+from etp_ir.meaning import meaning
+from etp_ir.namespace.dispatch import alike, array, builder_of, extension
+from etp_ir.primitive import REGISTRY
+from etp_ir.primitives.contract import LETTERS, free_letters
+from etp_ir.tracer import Tracer, bind
+from etp_ir.transforms.vjp import vjp
+from etp_ir.types import TensorType
+
+from .given import mistake
+
+__all__ = ["register_primitive"]
+
+
+def register_primitive(
+    name: str, function: Callable[..., Any], weights: Mapping[str, str | None], *,
+    replace: bool = False,
+) -> Callable[..., Any]:  # fmt: skip
+    """Declare an operation whose weights take part in eligibility traces.
+
+    All rules follow from the function: derivatives, batching, traces under every learning rule,
+    scope, schedule and backend.
+
+    Parameters
+    ----------
+    name
+        Name in dumps and reports, such as ``"lab.bilinear"``.
+    function
+        The operation for one example, written on `etp.xp`: arrays come in by position, and
+        attributes, which are no arrays, by keyword only. It returns one array.
+    weights
+        Names of the arguments that can be trained, with the axes that they share with the result
+        as letters: ``"ijo->o"`` says that an element of a weight of three axes acts only on the
+        element of the result at its own last index. A trace then has one number for each weight
+        and for each further element of the result that it acts on. None stands for a weight of
+        which each element may act on all of the result; it is always right, and costs a trace of
+        weight times result.
+    replace
+        Take the place of an operation of the same name, as when a notebook cell runs again.
+
+    Returns
+    -------
+    callable
+        The operation, for models and for plain arrays.
+
+    Raises
+    ------
+    ModelError
+        If the name is taken, a weight is no argument of the function, or letters are not of the
+        form above. Letters that promise more than the function keeps are found when a model is
+        compiled.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from etp import xp
+    >>> def scaled(x, w, g):
+    ...     return g * xp.matmul(x, w)
+    >>> scaled = register_primitive("doc.scaled", scaled, {"w": "io->o", "g": "o->o"})
+    >>> scaled(np.ones(2), np.ones((2, 3)), np.arange(3.0))
+    array([0., 2., 4.])
+    """
+    operands, attributes = _arguments(function)
+    if name in REGISTRY and not replace:
+        raise mistake(ModelError, f"there is an operation {name!r} already",
+                      "choose another name, or say replace=True")  # fmt: skip
+    if name in REGISTRY and not hasattr(REGISTRY[name].lower, "__wrapped__"):
+        raise mistake(ModelError, f"{name!r} belongs to etp", "choose another name")
+    if not weights:
+        raise mistake(ModelError, f"{name!r} has no weights", "name those that can be trained")
+    letters = {}
+    for weight, spec in weights.items():
+        if weight not in operands:
+            what = f"{weight!r} is no argument of the function{nearest(weight, operands)}"
+            raise mistake(ModelError, what, f"name some of {', '.join(operands)}")
+        letters[weight] = _letters(weight, spec)
+    REGISTRY.pop(name, None)
+    meant = update_wrapper(lambda *arrays, **attrs: function(*arrays, **attrs), function)
+    trained = {
+        weight: Trained(
+            operands.index(weight), partial(_form, name, meant, operands.index(weight), pair),
+            partial(_input, name, meant, operands.index(weight), pair),
+        )
+        for weight, pair in letters.items()
+    }  # fmt: skip
+    primitive = marked(name, meant, trained)
+
+    def apply(*arrays: Any, **attrs: Any) -> Any:
+        builder = builder_of(*arrays)
+        lifted = [array(builder, x) for x in arrays]
+        floats = [x for x in lifted if x.dtype.is_float]
+        typed = iter(alike(*floats, floating=True)) if floats else iter(())
+        return bind(primitive, *(next(typed) if x.dtype.is_float else x for x in lifted), **attrs)
+
+    traced = extension(function)(apply)
+    signature = inspect.signature(function)
+
+    def operation(*args: Any, **kwargs: Any) -> Any:
+        try:
+            bound = signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise mistake(ModelError, f"{name}: {error}",
+                          f"it takes {', '.join(operands)}") from None  # fmt: skip
+        bound.apply_defaults()
+        given = [bound.arguments[n] for n in operands]
+        return traced(*given, **{n: bound.arguments[n] for n in attributes})
+
+    return update_wrapper(operation, function)
+
+
+def _arguments(function: Callable[..., Any]) -> tuple[list[str], list[str]]:
+    """Return the names of the arrays and of the attributes that a function takes."""
+    parameters = inspect.signature(function).parameters.values()
+    plain = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if len(plain) + len(named) != len(parameters):
+        raise mistake(
+            ModelError, "a primitive's function takes a fixed list of arrays",
+            "write it without *args, ** and positional-only arguments",
+        )  # fmt: skip
+    return plain, named
+
+
+def _letters(weight: str, spec: str | None) -> tuple[str, str] | None:
+    """Return the letters of a weight and of the result."""
+    if spec is None:
+        return None
+    own, arrow, result = spec.replace(" ", "").partition("->")
+    fits = all(c in LETTERS for c in own + result) and arrow
+    if not fits or any(len(set(term)) != len(term) for term in (own, result)):
+        raise mistake(
+            ModelError, f"the axes of {weight!r} are given as {spec!r}",
+            'write a letter for each axis of the weight and of the result, as in "io->o"',
+        )  # fmt: skip
+    return own, result
+
+
+def _form(
+    name: str, function: Callable[..., Any], operand: int, pair: tuple[str, str] | None,
+    *operands: Operand, **attrs: Any,
+) -> Bilinear:  # fmt: skip
+    types = [x.type for x in operands]
+    own, result = _spelled(name, function, types, attrs, operand, pair)
+    _check(name, function, types, attrs, operand, own, result)
+    return Bilinear("".join(c for c in result if c not in own) + own, own, result)
+
+
+def _input(
+    name: str, function: Callable[..., Any], operand: int, pair: tuple[str, str] | None,
+    *arrays: Any, **attrs: Any,
+) -> Tracer:  # fmt: skip
+    types = [x.type for x in arrays]
+    own, result = _spelled(name, function, types, attrs, operand, pair)
+    program = meaning(name, function, types, attrs)
+    return jacobian(arrays[operand].builder, program, operand, own, result, arrays)
+
+
+def _spelled(
+    name: str, function: Callable[..., Any], types: list[TensorType], attrs: Mapping[str, Any],
+    operand: int, pair: tuple[str, str] | None,
+) -> tuple[str, str]:  # fmt: skip
+    """Return letters for each axis of the weight and the result, as many as they have."""
+    ranks = (types[operand].rank, meaning(name, function, types, attrs).outputs[0].type.rank)
+    if pair is None:
+        letters = free_letters("", sum(ranks))
+        return letters[: ranks[0]], letters[ranks[0] :]
+    if (len(pair[0]), len(pair[1])) != ranks:
+        raise mistake(
+            ModelError, f"{name} has a weight of {ranks[0]} axes and a result of {ranks[1]}, and "
+            f"was declared with {pair[0]!r} -> {pair[1]!r}", "give one letter for each axis",
+        )  # fmt: skip
+    return pair
+
+
+_CHECKED: set[Any] = set()
+
+
+def _check(
+    name: str, function: Callable[..., Any], types: list[TensorType], attrs: Mapping[str, Any],
+    operand: int, own: str, result: str,
+) -> None:  # fmt: skip
+    """Hold the declared letters against the derivative of the function at random numbers."""
+    key = (name, function, tuple(types), freeze(attrs), operand)
+    if key in _CHECKED:
+        return
+    program = meaning(name, function, types, attrs)
+    rng = np.random.default_rng(0)
+    arrays = [_sample(rng, t) for t in types]
+    builder = Builder("letters", share=True, float_dtype=types[operand].dtype)
+    given = [Tracer(builder, builder.input(p.name, p.type, "value")) for p in program.inputs]
+    rows = jacobian(builder, program, operand, own, result, given)
+    (declared,) = run(builder.finish([(rows.value, "value")]), arrays)
+    ct = _sample(rng, program.outputs[0].type)
+    backward = vjp(program, [program.inputs[operand].name])
+    actual = run(backward, [*arrays, ct])[-1]
+    letters = "".join(c for c in result if c not in own) + own
+    claimed = np.einsum(f"{letters},{result}->{own}", declared, ct)
+    scale = np.abs(actual).max(initial=0) + np.abs(claimed).max(initial=0)
+    if np.abs(actual - claimed).max(initial=0) > 1e-4 * scale:
+        raise mistake(
+            ModelError, f"{name} was declared with the axes {own!r} -> {result!r} of a weight, but "
+            "elements of it act on others of the result too",
+            "give letters of their own to axes that differ, or None in place of the letters",
+        )  # fmt: skip
+    _CHECKED.add(key)
+
+
+def _sample(rng: np.random.Generator, type: TensorType) -> Any:
+    """Return normal numbers, or zeros, which are valid indices of anything."""
+    if not type.dtype.is_float:
+        return np.zeros(type.shape, type.dtype.numpy())
+    return np.asarray(rng.normal(size=type.shape), type.dtype.numpy())
