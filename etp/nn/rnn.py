@@ -10,13 +10,16 @@ from etp_ir.errors import ModelError, nearest
 
 from ..init import Initializer, Rng, glorot, orthogonal
 from ..model import Module, State
+from . import activation
 from .cell import register
 from .linear import Gate
 
+# What does not act element by element, or has parameters, is no choice for a state.
+_OTHERS = ("PReLU", "glu", "log_softmax", "softmax")
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
-    "tanh": xp.tanh, "sigmoid": xp.sigmoid, "relu": xp.relu, "softplus": xp.softplus,
-    "silu": xp.silu, "identity": xp.positive,
-}  # fmt: skip
+    "identity": xp.positive,
+    **{name: getattr(activation, name) for name in activation.__all__ if name not in _OTHERS},
+}
 
 
 def activation_function(choice: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -45,8 +48,8 @@ class VanillaRNNCell(Module):
     n_in, n_rec
         Width of the input and of the state.
     activation
-        $\phi$: ``tanh``, ``sigmoid``, ``relu``, ``softplus``, ``silu``, ``identity``, or a
-        function written on ``etp.xp``.
+        $\phi$: the name of an element-wise activation of `etp.nn` such as ``"tanh"`` or
+        ``"relu"``, ``"identity"``, or a function written on ``etp.xp``.
     leak
         $\lambda$ between 0 and 1; 1 is the classical cell.
     bias, rng, w_in_init, w_rec_init

@@ -11,6 +11,7 @@ import pytest
 import etp
 from etp import nn
 from etp.model import Module, collect, trace_step
+from etp.nn.rnn import ACTIVATIONS
 from etp_ir.core import Program
 from etp_ir.interpreter import evaluate
 from etp_ir.parser import parse
@@ -209,3 +210,12 @@ def test_unknown_options_suggest_the_nearest(make: Any, text: str) -> None:
 
     with pytest.raises(ModelError, match=text):
         make()
+
+
+@pytest.mark.parametrize("name", list(ACTIVATIONS))
+def test_activations_by_name_act_element_by_element(name: str) -> None:
+    x = np.linspace(-3, 3, 13)
+    whole = ACTIVATIONS[name](x)
+    np.testing.assert_array_equal(whole, [ACTIVATIONS[name](x[i : i + 1])[0] for i in range(13)])
+    cell = nn.VanillaRNNCell(2, 3, activation=name, rng=0)
+    assert cell(np.ones(2)).shape == (3,)
