@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from etp import nn
+from etp import Param, nn
 from etp_ir import ETPError, ModelError, NotSupportedError, ShapeError
 
 N_IN, H, T = 3, 4, 7
@@ -201,6 +201,21 @@ def test_it_is_what_torch_computes(kind: str, layers: int) -> None:
     single.load_state_dict(
         {k: torch.tensor(a) for k, a in same.to_torch_state_dict(layer=None).items()}
     )
+
+
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
+def test_the_simple_cell_is_that_of_torch(activation: str) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    theirs = torch.nn.RNN(N_IN, H, nonlinearity=activation).double()
+    w_ih, w_hh, b_ih, b_hh = (p.detach().numpy() for p in theirs.parameters())
+    ours = nn.VanillaRNNCell(N_IN, H, activation=activation, rng=0)
+    gate = ours.gate
+    gate.w_in, gate.w_rec, gate.b = Param(w_ih.T), Param(w_hh.T), Param(b_ih + b_hh)
+    with torch.no_grad():
+        wanted = theirs(torch.tensor(XS)[:, None])[0][:, 0].numpy()
+    assert wanted.std() > 0.05
+    np.testing.assert_allclose(outputs(ours, XS), wanted, atol=1e-12)
 
 
 @KINDS
