@@ -162,7 +162,11 @@ def _batch(operands: Any, axes: Any, size: int, **attrs: Any) -> Any:
 
 # -- in other primitives -------------------------------------------------------------------
 def _lower(x: Any, w: Any, **attrs: Any) -> Any:
-    """Return a matrix product with the patches that the windows cut out, one slice per tap."""
+    """Return a matrix product with all that the taps read for the results.
+
+    What is read is cut out in one slice for each tap, or in one for each result where these are
+    fewer, as in the transpose to a kernel.
+    """
     lead, groups, windows = _geometry(x, w, attrs)
     out, inside, *taps = w.shape
     results = tuple(v.results for v in windows)
@@ -174,18 +178,42 @@ def _lower(x: Any, w: Any, **attrs: Any) -> Any:
         ops.reshape(x, (n, groups, inside, *spatial)), (1, 2, 0, *range(3, 3 + len(windows)))
     )
     image = _framed(image, windows)
-    cuts = []
-    for tap in product(*map(range, taps)):
-        start = [k * v.dilation for k, v in zip(tap, windows, strict=True)]
-        stop = [a + (v.results - 1) * v.stride + 1 for a, v in zip(start, windows, strict=True)]
-        step = [v.stride for v in windows]
-        cut = ops.slice_(image, (0, 0, 0, *start), (*image.shape[:3], *stop), (1, 1, 1, *step))
-        cuts.append(ops.reshape(cut, (groups, inside, 1, n, prod(results))))
+    kernel = ops.reshape(w, (groups, out // groups, inside, prod(taps)))
+    moves = [(v.taps, v.dilation) for v in windows], [(v.results, v.stride) for v in windows]
+    by_tap = prod(taps) <= prod(results)
+    cuts = _cuts(image, *(moves if by_tap else moves[::-1]))
     patches = cuts[0] if len(cuts) == 1 else ops.concat(cuts, 2)
-    rows = inside * prod(taps)
-    patches = ops.reshape(patches, (groups, rows, n, prod(results)))
-    kernel = ops.reshape(w, (groups, out // groups, rows))
-    return ops.reshape(ops.contract(kernel, patches, "gor,grnp->ngop"), shape)
+    if not by_tap:
+        y = ops.contract(kernel, patches, "goct,gcpnt->ngop")
+    else:
+        rows = inside * prod(taps)
+        y = ops.contract(
+            ops.reshape(kernel, (groups, out // groups, rows)),
+            ops.reshape(patches, (groups, rows, n, prod(results))), "gor,grnp->ngop",
+        )  # fmt: skip
+    return ops.reshape(y, shape)
+
+
+def _cuts(image: Any, taken: list[tuple[int, int]], each: list[tuple[int, int]]) -> list[Any]:
+    """Return one slice [groups, channels, 1, lead, positions] for each place.
+
+    Parameters
+    ----------
+    taken
+        Number and distance of the places along each spatial axis.
+    each
+        Number and distance of the positions that are read from there.
+    """
+    groups, inside, n = image.shape[:3]
+    size = prod(count for count, _ in each)
+    step = [distance for _, distance in each]
+    cuts = []
+    for place in product(*(range(count) for count, _ in taken)):
+        start = [i * distance for i, (_, distance) in zip(place, taken, strict=True)]
+        stop = [a + (count - 1) * d + 1 for a, (count, d) in zip(start, each, strict=True)]
+        cut = ops.slice_(image, (0, 0, 0, *start), (groups, inside, n, *stop), (1, 1, 1, *step))
+        cuts.append(ops.reshape(cut, (groups, inside, 1, n, size)))
+    return cuts
 
 
 def _framed(image: Any, windows: list[Window]) -> Any:

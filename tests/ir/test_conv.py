@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from etp_ir import ShapeError, TypeRuleError, ops, trace
 from etp_ir.interpreter import evaluate
-from etp_ir.passes import lower
+from etp_ir.passes import lower, simplify
 from etp_ir.primitive import get
+from etp_ir.tracer import replay
 from etp_ir.transforms import batch_program, vjp
 from etp_ir.types import F64, TensorType
 from etp_ir.windows import Window
@@ -147,6 +148,49 @@ def test_lowering_goes_all_the_way():
     )  # fmt: skip
     assert all(node.primitive.lower is None for node in lower(program).nodes)
     assert lower(program, keep=("conv",)).nodes[0].primitive.name == "conv"
+
+
+def kernel_gradient(sample: Sample, batches: tuple[int, ...]) -> Any:
+    """Return the program of the gradient of a kernel, summed over nested batches."""
+    x, w = sample.operands
+    program, _ = trace(
+        lambda x, w: ops.conv(x, w, **sample.attrs),
+        {"x": TensorType(F64, x.shape), "w": TensorType(F64, w.shape)},
+    )  # fmt: skip
+    program = vjp(program, ["w"])
+    for size in batches:
+        program = batch_program(program, size, {"x": 0, "ct_0": 0}, force=[1])
+    types = {p.name: p.type for p in program.inputs}
+
+    def summed(**given: Any) -> Any:
+        builder = next(iter(given.values())).builder
+        *_, g = replay(program, builder, [given[p.name] for p in program.inputs])
+        return ops.reduce_sum(g, range(len(batches)))
+
+    return trace(summed, types)[0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(samples(), st.sampled_from([(3,), (2, 3), (1, 2)]))
+def test_the_gradient_of_a_batch_holds_one_kernel(sample, batches):
+    """The sum over examples moves inside, where they are channels of one convolution."""
+    program = kernel_gradient(sample, batches)
+    simple = simplify(program)
+    rng = np.random.default_rng(0)
+    arrays = {p.name: rng.standard_normal(p.type.shape) for p in program.inputs}
+    (expected,) = evaluate(program, arrays).values()
+    (found,) = evaluate(simple, arrays).values()
+    np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
+    groups = [n.attrs["groups"] for n in simple.nodes if n.primitive.name == "conv"]
+    assert all(g == sample.attrs["groups"] for g in groups)
+
+
+def test_few_results_are_cut_out_one_by_one():
+    """A kernel as long as the image is not one slice for each of its taps."""
+    long = Sample((np.ones((2, 64)), np.ones((3, 2, 62))), PLAIN)
+    program = kernel_gradient(long, (4,))
+    assert len(lower(simplify(program)).nodes) < 60
+    battery.test_lowering_is_the_reference("conv", long)
 
 
 PLAIN = {"strides": (1,), "padding": ((0, 0),), "lhs_dilation": (1,), "rhs_dilation": (1,),

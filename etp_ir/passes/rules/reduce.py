@@ -114,7 +114,7 @@ def _terms(m: Match, x: Any) -> list[tuple[int, Any]]:
 
 def _absorbs(m: Match, x: Any, depth: int) -> bool:
     """Whether the sum of ``x`` need not be computed from ``x`` itself."""
-    if m.sole(x, "contract", "sparse_sample") or m.definition(x, "broadcast", "reduce_sum"):
+    if m.sole(x, "contract", "conv", "sparse_sample") or m.definition(x, "broadcast", "reduce_sum"):
         return True
     node = m.sole(x, "mul", "permute", "pad", "reshape") if depth else None
     return node is not None and any(_absorbs(m, y, depth - 1) for y in m.inputs(node))
@@ -135,16 +135,23 @@ def sum_of_permuted(m: Match) -> Any:
 
 @rule("reduce_sum")
 def sum_of_reshaped(m: Match) -> Any:
-    """Rewrite sum(reshape x) -> reshape(sum x), where the axes summed are leading and kept."""
+    """Rewrite sum(reshape x) -> sum(reshape(sum x)), where axes summed are axes of ``x``."""
     node = m.sole(m.args[0], "reshape")
-    if node is None:
+    if node is None or not m.args[0].size:
         return None
     (x,) = m.inputs(node)
-    axes = sorted(m.attrs["axes"])
-    k = len(axes)
-    if axes != list(range(k)) or x.shape[:k] != m.args[0].shape[:k]:
+    shape, axes = m.args[0].shape, m.attrs["axes"]
+    # An axis is one of x where as many elements lie before it, and it is as long.
+    ahead = {(math.prod(x.shape[:i]), n): i for i, n in enumerate(x.shape) if n > 1}
+    same = {a: ahead.get((math.prod(shape[:a]), shape[a])) for a in axes}
+    done = [a for a in axes if same[a] is not None or shape[a] == 1]
+    if not done:
         return None
-    return ops.reshape(ops.reduce_sum(x, axes), m.type.shape)
+    kept = [n for a, n in enumerate(shape) if a not in done]
+    rest = [a - sum(b < a for b in done) for a in axes if a not in done]
+    inner = sorted(i for i in same.values() if i is not None)
+    summed = ops.reshape(ops.reduce_sum(x, inner), kept)
+    return ops.reduce_sum(summed, rest) if rest else summed
 
 
 @rule("reduce_sum")
