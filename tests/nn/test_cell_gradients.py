@@ -18,7 +18,9 @@ from tests.nn.facts import Facts, facts
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cells.md"
 
 NAMES = {**NN_CELLS, **{short: name for short, (name, _) in VARIANTS.items()}}
-CELL = pytest.mark.parametrize("cell", NAMES)
+CELL = pytest.mark.parametrize(
+    "cell", [*NN_CELLS, *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS)]
+)
 Arrays = dict[str, np.ndarray]
 pytestmark = pytest.mark.filterwarnings("ignore::etp.CompilationWarning")
 
