@@ -123,7 +123,7 @@ def adjoint_step(steps: Steps, *, leaving: bool) -> AdjointStep:
 
 def read_entry(steps: Steps, step: AdjointStep) -> Program:
     """Return the reading of the traces at entry by the adjoints that arrive there."""
-    b = Builder(f"{steps.name}.entry", share=True, float_dtype=steps.dtype)
+    b = steps.beside("entry")
     held = {a.name: Tracer(b, b.input(a.name, a.type, a.role)) for a in steps.traces}
     by_relation: dict[HiddenParamOpRelation, Vec] = {}
     for lane in step.lanes:
@@ -152,7 +152,7 @@ def _exactly(state: str) -> Role:
 
 def leave(steps: Steps, step: AdjointStep) -> Program:
     """Return the traces at the end of a chunk from those at entry and the shares of its steps."""
-    b = Builder(f"{steps.name}.leave", share=True, float_dtype=steps.dtype)
+    b = steps.beside("leave")
     pairs = []
     for lane in step.leaving:
         arrays = _products(b, lane)

@@ -144,7 +144,7 @@ class Sequences:
             frame.read_entry(out, entry, arriving)
         if leaving:
             ending = self._once("leave", lambda: self.forms.leave)
-            given = dict(frame.traces)
+            given = {**frame.given, **frame.traces}
             given.update({n: out[key] for n, key in backward.items() if n.startswith("product.")})
             for a in self.steps.traces:
                 given[f"source.{a.name}"] = out[str(a.role)]

@@ -77,6 +77,16 @@ class Steps:
         """Return a builder that starts as the traced step."""
         return Pieces(self.structure, ".".join(filter(None, (self.name, self.rule.name, form))))
 
+    def beside(self, form: str) -> Builder:
+        """Return a builder for what is computed beside the step, from the tables of products."""
+        b = Builder(f"{self.name}.{form}", share=True, float_dtype=self.dtype)
+        tables = {
+            join.index for r in self.structure.relations for join in r.axes.joins.values()
+            if isinstance(join.index, Value)
+        }  # fmt: skip
+        b.inputs += [p for p in self.structure.program.inputs if p.value in tables]
+        return b
+
     def seed(self, p: Pieces) -> Tracer:
         """Return the weight of this step's loss."""
         return Tracer(p.builder, p.builder.input(SEED, TensorType(self.dtype), "weight"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from etp_ir.builder import Builder
 from etp_ir.core import Program, Role
 from etp_ir.tracer import Tracer
 
@@ -27,7 +26,7 @@ def exact_step(steps: Steps) -> Program:
 
 def read_states(steps: Steps) -> Program:
     """Return the reading of entry traces by signals ``later.h`` on the states."""
-    b = Builder(f"{steps.name}.entry", share=True, float_dtype=steps.dtype)
+    b = steps.beside("entry")
     held = {a.name: Tracer(b, b.input(a.name, a.type, a.role)) for a in steps.traces}
     arriving = {
         n: Tracer(b, b.input(f"later.{n}", old.type, Role("signal", (n,))))

@@ -20,7 +20,7 @@ FORMATS = ["csr", "csc", "coo", "bsr", "dia", "dok", "lil"]
 
 @st.composite
 def matrices(draw, rows=None):
-    """Return the triple and the numbers of a matrix, in any order; rows and columns may be empty."""
+    """Return the triple and the numbers of a matrix, in any order; rows may be empty."""
     shape = (rows or draw(st.integers(1, 6)), draw(st.integers(1, 6)))
     places = draw(st.lists(st.integers(0, shape[0] * shape[1] - 1), unique=True))
     seed = draw(st.integers(0, 2**16))
