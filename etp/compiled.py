@@ -7,6 +7,7 @@ from attrs import define, field, frozen
 from etp_ir.core import Program
 from etp_ir.errors import NotSupportedError
 from etp_ir.passes import lower, unmarked
+from etp_ir.passes.chains import cheapest_order
 from etp_ir.passes.simplify import simplify
 from etp_ir.transforms.batch import batch_program
 from etp_ir.transforms.dataflow import reached
@@ -72,7 +73,7 @@ def predict_program(step: TracedStep, length: int, batch: int) -> Program:
     batched = batch_program(program, batch, axes, force=range(len(program.outputs)))
     forward = {p.name: f"state({p.name})" for p in batched.inputs_of("state")}
     sliced = [p.name for p in batched.inputs_of("input", "noise")]
-    return simplify(roll(batched, length, forward=forward, sliced=sliced))
+    return cheapest_order(simplify(roll(batched, length, forward=forward, sliced=sliced)))
 
 
 @define

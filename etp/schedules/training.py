@@ -11,6 +11,7 @@ from etp_ir import ops
 from etp_ir.builder import Builder
 from etp_ir.core import Program, Role
 from etp_ir.passes import dce
+from etp_ir.passes.chains import cheapest_order
 from etp_ir.passes.simplify import simplify
 from etp_ir.tracer import Tracer, operand
 from etp_ir.transforms.roll import roll
@@ -47,7 +48,7 @@ def gradient_program(
     pairs: list[Any] = [(x.value, Role("grad", (name,))) for name, x in grads.items()]
     kept = [o for o in program.outputs if o.role.kind != "grad"]
     pairs += [(operand(b, out[o.key]), o.role) for o in kept]
-    return simplify(b.finish(pairs))
+    return cheapest_order(simplify(b.finish(pairs)))
 
 
 def _weights(program: Program, out: Mapping[str, Any]) -> dict[str, Tracer]:
@@ -100,7 +101,8 @@ class Training:
         kept = [o for o in block.outputs if o.role.kind != "trace"]
         pairs = [(operand(b, out[o.key]), o.role) for o in kept]
         largest = _largest([out[o.key] for o in kept if o.role.kind == "param"])
-        return simplify(b.finish([*pairs, (largest.value, Role("value", (LARGEST,)))]))
+        pairs.append((largest.value, Role("value", (LARGEST,))))
+        return cheapest_order(simplify(b.finish(pairs)))
 
     def _loop(
         self, b: Builder, block: Program, given: dict[str, Tracer], n: int, rest: int
