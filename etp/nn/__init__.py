@@ -42,6 +42,7 @@ from .ctrnn import CTRNNCell
 from .dropout import Dropout
 from .effective import Effective
 from .elman import ElmanCell
+from .embedding import Embedding
 from .gru import GRUCell
 from .ind_rnn import IndRNNCell
 from .jordan import JordanCell
@@ -73,6 +74,7 @@ from .s4d import S4DCell
 from .s5 import S5Cell
 from .sequential import Sequential
 from .signed import SignedWLinear
+from .sparse import SparseLinear
 from .standardised import ScaledWSLinear
 from .synapse import CurrentSynapse
 from .ur_lstm import URLSTMCell
@@ -85,13 +87,14 @@ for _module in iter_modules(__path__):
 __all__ = [
     "ALIFCell", "AdaptiveAvgPool", "AvgPool1d", "AvgPool2d", "AvgPool3d", "Bidirectional",
     "CFNCell", "CTRNNCell", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d",
-    "ConvTranspose3d", "CurrentSynapse", "Dropout", "Effective", "ElmanCell", "GRUCell", "Gate",
-    "GlobalAvgPool", "GroupNorm", "IndRNNCell", "JordanCell", "LIFCell", "LRUCell", "LSTMCell",
-    "LayerNorm", "LeakyRateReadout", "LeakySpikeReadout", "Linear", "MGUCell", "MaxPool1d",
-    "MaxPool2d", "MaxPool3d", "MiniGRUCell", "MiniLSTMCell", "MinimalRNNCell", "PReLU", "RMSNorm",
-    "RTUCell", "Residual", "S4DCell", "S5Cell", "ScaledWSLinear", "Sequential", "SignedWLinear",
-    "URLSTMCell", "VanillaRNNCell", "WeightNorm", "adaptive_avg_pool", "avg_pool", "cells",
-    "celu", "elu", "gelu", "global_avg_pool", "glu", "hard_sigmoid", "hard_swish", "hard_tanh",
-    "leaky_relu", "log_sigmoid", "log_softmax", "max_pool", "mish", "register", "relu", "relu6",
-    "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "tanh", "tanh_shrink",
+    "ConvTranspose3d", "CurrentSynapse", "Dropout", "Effective", "ElmanCell", "Embedding",
+    "GRUCell", "Gate", "GlobalAvgPool", "GroupNorm", "IndRNNCell", "JordanCell", "LIFCell",
+    "LRUCell", "LSTMCell", "LayerNorm", "LeakyRateReadout", "LeakySpikeReadout", "Linear",
+    "MGUCell", "MaxPool1d", "MaxPool2d", "MaxPool3d", "MiniGRUCell", "MiniLSTMCell",
+    "MinimalRNNCell", "PReLU", "RMSNorm", "RTUCell", "Residual", "S4DCell", "S5Cell",
+    "ScaledWSLinear", "Sequential", "SignedWLinear", "SparseLinear", "URLSTMCell", "VanillaRNNCell",
+    "WeightNorm", "adaptive_avg_pool", "avg_pool", "cells", "celu", "elu", "gelu",
+    "global_avg_pool", "glu", "hard_sigmoid", "hard_swish", "hard_tanh", "leaky_relu",
+    "log_sigmoid", "log_softmax", "max_pool", "mish", "register", "relu", "relu6", "selu",
+    "sigmoid", "silu", "softmax", "softplus", "softsign", "tanh", "tanh_shrink",
 ]  # fmt: skip
