@@ -45,6 +45,14 @@ class Complex:
         size = xp.exp(self.re)
         return Complex(size * xp.cos(self.im), size * xp.sin(self.im))
 
+    def expm1(self) -> Complex:
+        """Return the exponential less one, without cancellation near zero."""
+        growth, half = xp.expm1(self.re), xp.sin(self.im / 2)
+        # cos y - 1 = -2 sin²(y / 2)
+        return Complex(
+            growth * xp.cos(self.im) - 2 * half * half, xp.exp(self.re) * xp.sin(self.im)
+        )
+
 
 class ComplexState(Module):
     """A complex state, zero at first, as two real ones: ``re`` and ``im``."""

@@ -25,8 +25,8 @@ def discretise(a: Complex, dt: Any, method: str) -> tuple[Complex, Complex]:
     $(1 + a\,dt/2) / (1 - a\,dt/2)$ and $dt / (1 - a\,dt/2)$.
     """
     if method == "zoh":
-        factor = (a * dt).exp()
-        return factor, factor.plus(-1) * a.inverse()
+        change = (a * dt).expm1()
+        return change.plus(1), change * a.inverse()
     half = a * (dt / 2)
     below = (half * -1).plus(1).inverse()
     return half.plus(1) * below, below * dt

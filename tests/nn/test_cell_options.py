@@ -75,6 +75,15 @@ def test_short_steps_follow_the_differential_equation(method: str) -> None:
     np.testing.assert_allclose(found, wanted, rtol=2e-3)
 
 
+def test_short_steps_keep_their_digits() -> None:
+    cell = nn.S4DCell(1, 4, dt_min=1e-4, dt_max=1.0001e-4, rng=0)
+    a = -np.exp(cell.system.a_log.value.astype(float)) + 1j * cell.system.omega.value
+    wanted = np.expm1(a * np.exp(cell.system.dt_log.value.astype(float))) / a
+    _, gain = cell.system.step()
+    assert gain.re.dtype == np.float32
+    np.testing.assert_allclose(gain.re + 1j * gain.im, wanted, rtol=2e-6)
+
+
 def test_time_scales_of_ur_lstm_are_spread_evenly() -> None:
     beta = nn.URLSTMCell(2, MANY // 4, rng=0).beta.value
     forget = 1 / (1 + np.exp(-beta))
