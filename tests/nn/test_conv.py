@@ -23,6 +23,10 @@ DEFAULT = {
 AXES = {1: "W", 2: "HW", 3: "DHW"}
 
 
+# In three dimensions, XLA takes its time.
+dimensions = pytest.mark.parametrize("axes", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
+
+
 def normal(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng([seed, *shape]).standard_normal(shape)
 
@@ -144,7 +148,7 @@ def test_values_are_those_of_the_loop(case):
     np.testing.assert_allclose(found, expected, **close)
 
 
-@pytest.mark.parametrize("axes", [1, 2, 3])
+@dimensions
 @pytest.mark.parametrize("padding", ["SAME", "VALID", "SAME_LOWER", ((1, 2), (0, 1), (2, 0))])
 def test_options_mean_what_they_mean_in_jax(axes, padding):
     jax = pytest.importorskip("jax")
@@ -167,7 +171,7 @@ def test_options_mean_what_they_mean_in_jax(axes, padding):
         np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-11)
 
 
-@pytest.mark.parametrize("axes", [1, 2, 3])
+@dimensions
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 2), (0, 1), (2, 0))])
 def test_transposed_convolutions_are_those_of_jax(axes, padding):
     jax = pytest.importorskip("jax")
