@@ -44,9 +44,11 @@ def _traced(name: str, function: _Function, types: tuple[TensorType, ...]) -> Pr
     given = [Tracer(builder, builder.input(f"x{i}", t, "value")) for i, t in enumerate(types)]
     result = function.call(*given, **function.attrs)
     if builder.bindings:
-        raise TypeRuleError(f"`{name}` uses arrays that are not among its operands")
+        what = f"`{name}` uses arrays that are not among its operands"
+        raise TypeRuleError(f"{what}\ngive them as arguments")
     if not isinstance(result, Tracer):
-        raise TypeRuleError(f"`{name}` returns {result!r}, and not one array")
+        what = f"`{name}` returns {result!r}, and not one array"
+        raise TypeRuleError(f"{what}\nreturn one array; join several with concat")
     return builder.finish([(result.value, "value")])
 
 

@@ -17,7 +17,9 @@ from etp_ir.meaning import meaning_of
 from etp_ir.primitives.contract import parse_spec
 
 from .influence import Influence
+from .letters import through_letters
 from .positions import Known, origins
+from .uses import Use, uses_of
 
 # Row: position of the new state; column: element of the value.
 Sets = np.ndarray[Any, np.dtype[np.bool_]]
@@ -82,6 +84,10 @@ def _back(
     known: Known,
 ) -> Sets:  # fmt: skip
     """Return what operand ``i`` reaches through a node."""
+    use = _by_letters(node, i)
+    if use is not None:
+        weight = support.get(use.weight) if isinstance(use.weight, Value) else None
+        return through_letters(use, x.type.shape, found[node.output], weight, known)
     inside = meaning_of(node) if node.primitive.positions == "mixing" else None
     if inside is not None:
         return _inside(inside, node, i, found, support, known)
@@ -120,6 +126,14 @@ def _back(
         spread = np.expand_dims(total, missing)
         return np.broadcast_to(spread, (n, *x.type.shape)).reshape(n, -1).copy()
     return _all(outs, n, x)
+
+
+def _by_letters(node: Node, i: int) -> Use | None:
+    """Return the use whose letters say what the input of a weight product reaches."""
+    uses = uses_of(node)
+    if len(uses) != 1 or uses[0].operand == i or uses[0].trained.input is not None:
+        return None
+    return uses[0]
 
 
 def _inside(
