@@ -29,63 +29,23 @@ from .fit import History
 from .functional import element_wise, matmul, spike, stop_gradient
 from .learner import Learner
 from .mode import evaluation, training
-from .model import Module, Param, State
+from .model import Buffer, Module, Param, State
 from .products import einsum, grouped_matmul, lora_matmul
 from .register import register_primitive
 from .sequences import DataError
+from .statistics import batch_mean
 from .sparse import sparse_matmul
 from .sparsity import SparsePattern, random_pattern, sparse_pattern
 
 __version__ = "0.1.0"
 
 __all__ = [
-    "CompilationError",
-    "CompilationRecord",
-    "CompilationWarning",
-    "DataError",
-    "DiagnosticKind",
-    "DiagnosticLevel",
-    "ETPError",
-    "History",
-    "Learner",
-    "ModelError",
-    "Module",
-    "NotSupportedError",
-    "Param",
-    "ShapeError",
-    "SparsePattern",
-    "State",
-    "TraceError",
-    "backends",
-    "checkpoint",
-    "compile",
-    "compile_etrace_graph",
-    "cond",
-    "conv",
-    "conv_transpose",
-    "einsum",
-    "element_wise",
-    "embedding",
-    "evaluation",
-    "fori_loop",
-    "grouped_matmul",
-    "init",
-    "lora_matmul",
-    "losses",
-    "matmul",
-    "nn",
-    "optim",
-    "oracle",
-    "random",
-    "random_pattern",
-    "register_primitive",
-    "rules",
-    "scan",
-    "sparse_matmul",
-    "sparse_pattern",
-    "spike",
-    "stop_gradient",
-    "training",
-    "while_loop",
-    "xp",
+    "Buffer", "CompilationError", "CompilationRecord", "CompilationWarning", "DataError",
+    "DiagnosticKind", "DiagnosticLevel", "ETPError", "History", "Learner", "ModelError", "Module",
+    "NotSupportedError", "Param", "ShapeError", "SparsePattern", "State", "TraceError", "backends",
+    "batch_mean", "checkpoint", "compile", "compile_etrace_graph", "cond", "conv",
+    "conv_transpose", "einsum", "element_wise", "embedding", "evaluation", "fori_loop",
+    "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn", "optim", "oracle", "random",
+    "random_pattern", "register_primitive", "rules", "scan", "sparse_matmul", "sparse_pattern",
+    "spike", "stop_gradient", "training", "while_loop", "xp",
 ]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import asdict
 
-from etp_ir.errors import ETPError, ModelError
+from etp_ir.errors import ETPError, ModelError, ShapeError, nearest
 
 from .keys import Draws
 from .model import collect
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from .learner import Learner
 
 FORMAT = 1
-PARTS = ("params", "stream", "optimizer")
+PARTS = ("params", "stream", "optimizer", "buffers")
+# A state dict of before may lack these.
+LATER = ("buffers",)
 
 
 class CheckpointError(ETPError):
@@ -42,6 +44,7 @@ def pack(learner: Learner) -> dict[str, Any]:
         "params": {n: np.array(as_numpy(x)) for n, x in learner.params.items()},
         "stream": {n: np.array(as_numpy(x)) for n, x in learner.stream.items()},
         "optimizer": {n: np.array(as_numpy(x)) for n, x in learner.optimizer_state.items()},
+        "buffers": {n: np.array(as_numpy(x)) for n, x in learner.buffers.items()},
     }
 
 
@@ -63,8 +66,23 @@ def unpack(learner: Learner, state: Mapping[str, Any]) -> None:
     stream, moments = restored("stream"), restored("optimizer")
     learner.__dict__.update(
         _params=params, stream=stream, optimizer_state=moments, restored=True,
+        buffers=_buffers(learner, state.get("buffers", {})),
         draws=_draws(state.get("random"), learner.draws),
     )  # fmt: skip
+
+
+def _buffers(learner: Learner, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the buffers of a learner with those that were kept."""
+    found = dict(learner.buffers)
+    for name, array in kept.items():
+        if name not in found:
+            raise ModelError(f"no buffer {name!r}{nearest(str(name), list(found))}")
+        data = np.asarray(as_array(array, f"buffer {name!r}"))
+        own = np.asarray(learner.backend.to_numpy(found[name]))
+        if data.shape != own.shape:
+            raise ShapeError(f"buffer {name!r} has shape {own.shape}, got {data.shape}")
+        found[name] = learner.backend.asarray(np.array(data, own.dtype))
+    return found
 
 
 def _draws(kept: Any, own: Draws) -> Draws:
@@ -88,12 +106,12 @@ def check(state: Mapping[str, Any]) -> None:
     if not isinstance(state, Mapping):
         raise ModelError(f"a state dict is a dict, got {type(state).__name__}")
     for part in ("format", *PARTS):
-        if part not in state:
+        if part not in state and part not in LATER:
             raise ModelError(f"not a state dict of a learner: {part!r} is missing")
     if state["format"] != FORMAT:
         raise ModelError(f"state dict of format {state['format']!r}, this version reads {FORMAT}")
     for part in PARTS:
-        if not isinstance(state[part], Mapping):
+        if not isinstance(state.get(part, {}), Mapping):
             raise ModelError(f"not a state dict of a learner: {part!r} holds no arrays by name")
 
 
@@ -136,7 +154,7 @@ def save(
     check(state)
     target = Path(path)
     arrays: dict[str, Any] = {
-        f"{part}/{n}": np.asarray(x) for part in PARTS for n, x in state[part].items()
+        f"{part}/{n}": np.asarray(x) for part in PARTS for n, x in state.get(part, {}).items()
     }  # fmt: skip
     # NumPy writes element types of other packages, such as bfloat16, without their name.
     foreign = {key: x.dtype.name for key, x in arrays.items() if x.dtype.kind == "V"}

@@ -9,7 +9,6 @@ from etp_ir.errors import NotSupportedError
 from etp_ir.passes import lower, unmarked
 from etp_ir.passes.chains import cheapest_order
 from etp_ir.passes.simplify import simplify
-from etp_ir.transforms.batch import batch_program
 from etp_ir.transforms.dataflow import reached
 from etp_ir.transforms.roll import roll
 from etp_ir.types import DType, TensorType
@@ -23,10 +22,11 @@ from .compiler.status import Status, statuses
 from .compiler.structure import Structure, analyse
 from .model import TracedStep
 from .rules.base import LearningRule, LinearTraceRule, TraceRule
+from .schedules.batching import batch_step
 from .schedules.forms import Forms
 from .schedules.planner import Choice, choose
 from .schedules.prices import ScopePrice, prices
-from .schedules.sequence import Plan, Sequences
+from .schedules.sequence import CARRIED, Plan, Sequences
 from .schedules.steps import Steps
 from .schedules.training import Optimizer, Training, gradient_program
 from .traced import TracedLoss
@@ -68,10 +68,8 @@ class Stages:
 
 def predict_program(step: TracedStep, length: int, batch: int) -> Program:
     """Return the program of a model's outputs over a sequence."""
-    program = simplify(unmarked(step.program))
-    axes = {p.name: 0 for p in program.inputs if p.role.kind not in ("param", "const")}
-    batched = batch_program(program, batch, axes, force=range(len(program.outputs)))
-    forward = {p.name: f"state({p.name})" for p in batched.inputs_of("state")}
+    batched = batch_step(simplify(unmarked(step.program)), batch)
+    forward = {p.name: f"{p.role.kind}({p.name})" for p in batched.inputs_of(*CARRIED)}
     sliced = [p.name for p in batched.inputs_of("input", "noise")]
     return cheapest_order(simplify(roll(batched, length, forward=forward, sliced=sliced)))
 

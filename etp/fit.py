@@ -187,7 +187,7 @@ def train_batch(
     weights = loss_weights(batch.mask, "mean", every)
     draw, after = learner.draws.sequence()
     given = engine.arguments(
-        run.program, compiled.step, compiled.loss.constants, learner.params, batch, draw, weights
+        run.program, compiled.step, compiled.loss.constants, learner.held, batch, draw, weights
     )
     given.update({f"optimizer.{n}": x for n, x in state.items()})
     out = run(given)
@@ -203,8 +203,9 @@ def train_batch(
     params = {n: out.get(f"param({n})", x) for n, x in learner.params.items()}
     moments = {n: out[f"state(optimizer.{n})"] for n in state}
     # One assignment, so that an interrupt finds parameters and optimiser of the same batch.
-    draws = after if run.program.inputs_of("noise") else learner.draws
-    learner.__dict__.update(_params=params, optimizer_state=moments, draws=draws)
+    learner.__dict__.update(
+        _params=params, optimizer_state=moments, **learner.moved(run.program, out, after)
+    )
     total = float(weights.sum()) or 1.0
     return {name: x / total for name, x in metrics.items()}
 

@@ -35,12 +35,12 @@ def extents_of(shape: Any, what: str = "a State") -> tuple[int, ...]:
     return extents
 
 
-def numbers(init: Any) -> np.ndarray[Any, Any]:
-    """Return what a State starts from as an array of numbers."""
+def numbers(init: Any, what: str = "a State") -> np.ndarray[Any, Any]:
+    """Return what a State or a Buffer starts from as an array of numbers."""
     data = np.asarray(unwrap(init))
     if data.dtype.kind in "OUScmM":
         raise mistake(
-            ModelError, f"a State starts from numbers, got {init!r}",
+            ModelError, f"{what} starts from numbers, got {init!r}",
             "give a number or an array of numbers as init",
         )  # fmt: skip
     return data

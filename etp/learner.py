@@ -21,7 +21,7 @@ from .engine import Engine, named
 from .fit import History, fit
 from .initial import is_flag
 from .keys import Draws, Stretch
-from .model import Module, collect
+from .model import Module, collect, kind_of
 from .place import placed
 from .sequences import as_array, as_count, check_batch, loss_weights
 from .stream import advance
@@ -37,6 +37,8 @@ class Learner:
     ----------
     params
         Parameters by dotted path, arrays of the backend; may be assigned.
+    buffers
+        Buffers of the model by dotted path, such as running statistics.
     gradients
         What the last `step` left.
     optimizer, optimizer_state
@@ -59,11 +61,15 @@ class Learner:
         self.gradients: dict[str, Any] = {}
         self.stream: dict[str, Any] = {}
         self.draws = Draws(seed)
-        kind = self.engine.dtype.numpy()
+        kind, found = self.engine.dtype.numpy(), collect(model)
         self._params = {
             n: backend.asarray(np.array(p.value, kind))
-            for n, p in collect(model).params.items() if p.trainable
+            for n, p in found.params.items() if p.trainable
         }  # fmt: skip
+        self.buffers: dict[str, Any] = {
+            n: backend.asarray(np.array(b.value, kind_of(b.value, self.engine.dtype).numpy()))
+            for n, b in found.buffers.items()
+        }
 
     @property
     def backend(self) -> Backend:
@@ -85,6 +91,11 @@ class Learner:
     @placed
     def params(self, new: Mapping[str, Any]) -> None:
         self._params = {**self._params, **self.as_params(new)}
+
+    @property
+    def held(self) -> dict[str, Any]:
+        """Parameters and buffers by path."""
+        return {**self._params, **self.buffers}
 
     def as_params(self, new: Mapping[str, Any]) -> dict[str, Any]:
         """Return arrays as parameters of this model, on the backend.
@@ -139,8 +150,9 @@ class Learner:
         draw, after = self.draws.sequence()
         if not training:
             draw, after = Stretch(self.draws.seed, training=False), self.draws
-        out = run(engine.arguments(run.program, step, step.constants, self._params, batch, draw))
-        self._drawn(run.program, after)
+        out = run(engine.arguments(run.program, step, step.constants, self.held, batch, draw))
+        if run.program.inputs_of("noise"):
+            self.draws = after
         return out["output"]
 
     @placed
@@ -149,7 +161,8 @@ class Learner:
     ) -> tuple[dict[str, Any], dict[str, float]]:
         """Return the online gradient over whole sequences, and metrics; parameters stay.
 
-        The model runs in training mode; where it draws random numbers, each call meets new ones.
+        The model runs in training mode: where it draws random numbers each call meets new ones,
+        and running statistics move on.
 
         Parameters
         ----------
@@ -179,8 +192,8 @@ class Learner:
         )  # fmt: skip
         draw, after = self.draws.sequence()
         out = run(engine.arguments(run.program, compiled.step, compiled.loss.constants,
-                                   self._params, batch, draw, weights))  # fmt: skip
-        self._drawn(run.program, after)
+                                   self.held, batch, draw, weights))  # fmt: skip
+        self.__dict__.update(self.moved(run.program, out, after))
         return self.as_grads(out), engine.metrics(out)
 
     @placed
@@ -351,10 +364,15 @@ class Learner:
         model = type(self.engine.model).__name__
         return f"<Learner {model}, {self.options.rule.name}, {self.backend.name}>"
 
-    def _drawn(self, program: Program, after: Draws) -> None:
-        """Go on to later random numbers if a program that ran has met some."""
-        if program.inputs_of("noise"):
-            self.draws = after
+    def moved(self, program: Program, out: Mapping[str, Any], after: Draws) -> dict[str, Any]:
+        """Return the attributes that a program has moved on beside parameters and the stream.
+
+        They are the buffers, and the place in the random numbers if it has met some.
+        """
+        return {
+            "buffers": {n: out.get(f"buffer({n})", x) for n, x in self.buffers.items()},
+            "draws": after if program.inputs_of("noise") else self.draws,
+        }
 
     def as_grads(self, out: Mapping[str, Any]) -> dict[str, Any]:
         """Return the gradients among a program's outputs, by path."""

@@ -21,9 +21,9 @@ from .initial import enter
 from .mode import evaluation
 from .naming import named_by_locals
 from .place import place_of
-from .variables import Param, State, StepTrace, Variable, current_trace
+from .variables import Buffer, Param, State, StepTrace, Variable, current_trace
 
-__all__ = ["Found", "Module", "Param", "State", "TracedStep", "collect", "trace_step"]
+__all__ = ["Buffer", "Found", "Module", "Param", "State", "TracedStep", "collect", "trace_step"]
 
 
 class Module:
@@ -67,18 +67,21 @@ class Module:
         """Return the states by path; a shared one under its first path."""
         return collect(self).states
 
+    def named_buffers(self) -> dict[str, Buffer]:
+        """Return the buffers by path; a shared one under its first path."""
+        return collect(self).buffers
+
     def reset_states(self) -> None:
         """Set every state to its initial value."""
         for state in self.named_states().values():
             state.reset()
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return copies of all parameters and states by path."""
-        found = collect(self)
-        return {p: np.array(v.value) for p, v in {**found.params, **found.states}.items()}
+        """Return copies of all parameters, states and buffers by path."""
+        return {p: np.array(v.value) for p, v in collect(self).variables.items()}
 
     def load_state_dict(self, arrays: Mapping[str, Any]) -> None:
-        """Set parameters and states from arrays by path.
+        """Set parameters, states and buffers from arrays by path.
 
         Raises
         ------
@@ -87,8 +90,7 @@ class Module:
         ShapeError
             If an array has the wrong shape; nothing is changed then.
         """
-        found = collect(self)
-        variables: dict[str, Variable] = {**found.params, **found.states}
+        variables = collect(self).variables
         for path in arrays:
             if path not in variables:
                 raise ModelError(f"no parameter or state {path!r}{nearest(path, list(variables))}")
@@ -122,9 +124,15 @@ class Found:
 
     params: dict[str, Param] = field(factory=dict)
     states: dict[str, State] = field(factory=dict)
+    buffers: dict[str, Buffer] = field(factory=dict)
     aliases: dict[str, str] = field(factory=dict)
     arrays: dict[str, Any] = field(factory=dict)
     modules: dict[str, Module] = field(factory=dict)
+
+    @property
+    def variables(self) -> dict[str, Variable]:
+        """Parameters, states and buffers by path."""
+        return {**self.params, **self.states, **self.buffers}
 
 
 def collect(module: Module) -> Found:
@@ -142,9 +150,10 @@ def collect(module: Module) -> Found:
         first[id(item)] = path
         table: dict[str, Any] = (
             found.params if isinstance(item, Param)
-            else found.states if isinstance(item, State) else found.arrays
+            else found.states if isinstance(item, State)
+            else found.buffers if isinstance(item, Buffer) else found.arrays
         )  # fmt: skip
-        if path in found.params or path in found.states:
+        if path in found.variables:
             raise ModelError(f"two variables have the path {path!r}; rename a key of a dict")
         table[path] = item
     return found
@@ -181,7 +190,8 @@ class TracedStep:
     ----------
     program
         Inputs: those of the step (role ``input``), parameters (``param``), states (``state``)
-        and captured arrays (``const``). Outputs: ``output`` and ``state(path)`` for each state.
+        buffers (``buffer``) and captured arrays (``const``). Outputs: ``output``, ``state(path)``
+        for each state and ``buffer(path)`` for each buffer.
     params
         Initial parameters by path, in the element type of the program.
     states
@@ -197,6 +207,8 @@ class TracedStep:
         The user's own lines where parameters and states were made, by path.
     asked
         Whether the model asked for the mode it runs in, so that the other gives another program.
+    buffers
+        First values of buffers by path.
     """
 
     program: Program
@@ -207,6 +219,7 @@ class TracedStep:
     inputs: dict[str, Any]
     places: dict[str, Source] = field(factory=dict)
     asked: bool = False
+    buffers: dict[str, np.ndarray[Any, Any]] = field(factory=dict)
 
     def bind(self, x: Any) -> dict[str, Any]:
         """Return the arrays of ``x`` by input name."""
@@ -248,7 +261,7 @@ def trace_step(
     builder.constant_names = {id(a): path for path, a in found.arrays.items()}
     trace = StepTrace(builder, modules={id(m): m for m in found.modules.values()})
     inputs, x = _open_inputs(builder, x_type, chosen, found)
-    params, states = _open_variables(trace, found, chosen)
+    params, states, buffers = _open_variables(trace, found, chosen)
     started = enter(trace, found.states)
     _check_signature(model, x)
     paths = {id(m): path for path, m in reversed(found.modules.items())}
@@ -260,23 +273,23 @@ def trace_step(
     # A state that the step did not assign keeps its value.
     outputs += [(trace.values[id(s)].value, Role("state", (p,))) for p, s in found.states.items()]
     outputs += [(operand(builder, False), Role("state", (name,))) for name in started]
+    outputs += [(trace.values[id(b)].value, Role("buffer", (p,))) for p, b in found.buffers.items()]
     return TracedStep(
         builder.finish(outputs), params, {**states, **started}, dict(builder.bindings),
-        found.aliases, inputs, _places(found), trace.asked,
+        found.aliases, inputs, _places(found), trace.asked, buffers,
     )  # fmt: skip
 
 
 def _places(found: Found) -> dict[str, Source]:
-    """Return where parameters and states were made, by path."""
-    made: dict[str, Variable] = {**found.params, **found.states}
-    return {path: v.source for path, v in made.items() if v.source is not None}
+    """Return where parameters, states and buffers were made, by path."""
+    return {path: v.source for path, v in found.variables.items() if v.source is not None}
 
 
 def _open_inputs(
     builder: Builder, x_type: Any, dtype: DType, found: Found
 ) -> tuple[dict[str, Any], Any]:
     """Add the inputs of the step; return their keys by name, and what the model receives."""
-    taken = {path.split(".")[0] for path in (*found.params, *found.states)}
+    taken = {path.split(".")[0] for path in found.variables}
     prefix = next(n for n in ("x", "input", "step_input") if n not in taken)
 
     def one(name: str, type: TensorType) -> Tracer:
@@ -292,8 +305,8 @@ def _open_inputs(
     return {name: key for name, (key, _) in names.items()}, x
 
 
-def _open_variables(trace: StepTrace, found: Found, dtype: DType) -> tuple[Any, Any]:
-    """Add parameters and states as inputs; return their initial values by path."""
+def _open_variables(trace: StepTrace, found: Found, dtype: DType) -> tuple[Any, Any, Any]:
+    """Add parameters, states and buffers as inputs; return their initial values by path."""
     builder = trace.builder
     params: dict[str, np.ndarray[Any, Any]] = {}
     states: dict[str, np.ndarray[Any, Any]] = {}
@@ -313,13 +326,19 @@ def _open_variables(trace: StepTrace, found: Found, dtype: DType) -> tuple[Any, 
             trace.values[id(param)] = Tracer(builder, builder.constant(param.value))
             trace.paths[id(param)] = path
     for path, state in found.states.items():
-        states[path] = add(state, path, state.init, state.declared or _kind(state, dtype), "state")
-    return params, states
+        states[path] = add(
+            state, path, state.init, state.declared or kind_of(state.init, dtype), "state"
+        )
+    buffers = {
+        path: add(buffer, path, buffer.value, kind_of(buffer.value, dtype), "buffer")
+        for path, buffer in found.buffers.items()
+    }
+    return params, states, buffers
 
 
-def _kind(state: State, dtype: DType) -> DType:
-    """Return the model's floating-point type, unless the initial value is of another kind."""
-    own = type_of(state.init).dtype
+def kind_of(array: Any, dtype: DType) -> DType:
+    """Return the model's floating-point type, unless an array is of another kind."""
+    own = type_of(array).dtype
     return dtype if own.is_float else own
 
 

@@ -19,6 +19,7 @@ from .compiled import Compiled
 from .engine import Engine, named
 from .keys import Stretch, step_keys
 from .place import placed
+from .schedules.sequence import CARRIED
 
 if TYPE_CHECKING:
     from .learner import Learner
@@ -39,6 +40,10 @@ class Functional:
     compiler_options
         What the programs of the learner are compiled with; XLA takes them from the outermost
         ``jit`` only.
+    buffers
+        The buffers of the learner when this was made, which `init` puts into the carry.
+    seed
+        That of the random numbers of the model.
 
     Examples
     --------
@@ -61,11 +66,12 @@ class Functional:
     compiler_options: dict[str, str]
     engine: Engine
     compiled: Compiled
+    buffers: Arrays
     seed: int = 0
 
     @placed
     def init(self, batch_size: int, sequence: int = 0) -> Arrays:
-        """Return the carry before the first step: initial states and empty traces, by name.
+        """Return the carry before the first step, by name: initial states, empty traces, buffers.
 
         Parameters
         ----------
@@ -73,7 +79,7 @@ class Functional:
             Number of the sequence; random numbers of the model differ from one to the next.
         """
         size = int(batch_size)
-        carry = self.engine.stream(self.compiled, size)
+        carry = {**self.engine.stream(self.compiled, size), **self.buffers}
         if self.compiled.program.inputs_of("noise"):
             keys = Stretch(self.seed, int(sequence)).examples(size)
             carry[EXAMPLES] = self.engine.backend.asarray(keys)
@@ -119,8 +125,8 @@ class Functional:
             carry = {**carry, STEP: made["state(step)"]}
         out = run.function({p.name: given[p.name] for p in run.program.inputs})
         moved = {
-            p.name: out[f"state({p.name})" if p.role.kind == "state" else str(p.role)]
-            for p in run.program.inputs_of("state", "trace")
+            p.name: out[f"{p.role.kind}({p.name})" if p.role.kind in CARRIED else str(p.role)]
+            for p in run.program.inputs_of(*CARRIED, "trace")
         }
         grads = {n: out[f"grad({n})"] for n in params if f"grad({n})" in out}
         return {**carry, **moved}, grads, out["loss"], out["output"][0]
@@ -172,7 +178,10 @@ def functional(learner: Learner) -> Functional:
         )
     compiled, _, size = learner.engine.last()
     options = _online(learner.engine, compiled, size).compiler_options
-    return Functional(dict(learner.params), options, learner.engine, compiled, learner.draws.seed)
+    return Functional(
+        dict(learner.params), options, learner.engine, compiled, dict(learner.buffers),
+        learner.draws.seed,
+    )  # fmt: skip
 
 
 def _online(engine: Engine, compiled: Compiled, size: int) -> Any:

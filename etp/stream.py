@@ -26,7 +26,7 @@ def advance(learner: Learner, x: Any, y: Any, mask: Any, optimizer: Any) -> floa
     engine.warn(compiled, 1)
     draw, after = learner.draws.step()
     given = engine.arguments(
-        run.program, compiled.step, compiled.loss.constants, learner.params, batch, draw,
+        run.program, compiled.step, compiled.loss.constants, learner.held, batch, draw,
         loss_weights(batch.mask, "mean"),
     )  # fmt: skip
     given.update({n: x for n, x in stream.items() if n in run.program.input_names})
@@ -40,7 +40,7 @@ def advance(learner: Learner, x: Any, y: Any, mask: Any, optimizer: Any) -> floa
     # One assignment, so that an interrupt finds everything of the same step.
     learner.__dict__.update(
         stream={**stream, **moved}, gradients=grads, **changed,
-        draws=after if run.program.inputs_of("noise") else learner.draws,
+        **learner.moved(run.program, out, after),
     )  # fmt: skip
     return loss
 

@@ -221,29 +221,61 @@ class State(Variable):
         self._array = self.init
 
     def _assign(self, new: Any, trace: StepTrace | None) -> None:
-        if trace is None:
-            if isinstance(new, Tracer):
-                raise mistake(
-                    ModelError, f"{self!r} is assigned a traced value outside the traced step",
-                    "assign states in the model's __call__ only",
-                )  # fmt: skip
-            self._array = fitted(new, self.shape, self.declared, repr(self))
-            return
-        self.value  # noqa: B018  raises for a state that is not part of the model
-        wanted, path = trace.types[id(self)], trace.paths[id(self)]
-        new = (
-            xp.full_like(trace.values[id(self)], new)
-            if is_number(new)
-            else array(trace.builder, new)
-        )
-        if new.type != wanted:
-            kind, how = (
-                (ShapeError, "assign an array of the shape that the State declares")
-                if new.shape != wanted.shape
-                else (ModelError, f"convert it with xp.astype(..., xp.{wanted.dtype.array_name})")
-            )
+        _put(self, new, trace, self.declared)
+
+
+class Buffer(Variable):
+    """What a model keeps for good: shared by all examples, and not reset with a sequence.
+
+    For running statistics: a learner hands it from one sequence to the next and puts it into its
+    state dict; it is not trained, and a constant for differentiation. In a batch all examples see
+    the same value, so what is assigned must be the same for all: a mean over them,
+    `etp.batch_mean`.
+
+    Parameters
+    ----------
+    init
+        First value: an array of numbers.
+
+    Examples
+    --------
+    >>> Buffer(np.zeros(3)).shape
+    (3,)
+    """
+
+    def __init__(self, init: Any) -> None:
+        super().__init__(np.array(numbers(init, "a Buffer")))
+
+    def _assign(self, new: Any, trace: StepTrace | None) -> None:
+        if isinstance(new, Tracer) and new.dtype.is_float:
+            new = xp.stop_gradient(new)
+        _put(self, new, trace, type_of(self._array).dtype)
+
+
+def _put(variable: Variable, new: Any, trace: StepTrace | None, declared: DType | None) -> None:
+    """Assign a State or a Buffer: for good, or in the step that is being traced."""
+    kind = type(variable).__name__
+    if trace is None:
+        if isinstance(new, Tracer):
             raise mistake(
-                kind, f"state {path!r} is {wanted} and was assigned a value of type {new.type}", how
-            )
-        give_name(new, f"{path}_next")
-        trace.values[id(self)] = trace.written[id(self)] = new
+                ModelError, f"{variable!r} is assigned a traced value outside the traced step",
+                "assign states in the model's __call__ only",
+            )  # fmt: skip
+        variable._array = fitted(new, variable.shape, declared, repr(variable))
+        return
+    variable.value  # noqa: B018  raises for one that is not part of the model
+    key = id(variable)
+    wanted, path = trace.types[key], trace.paths[key]
+    new = xp.full_like(trace.values[key], new) if is_number(new) else array(trace.builder, new)
+    if new.type != wanted:
+        error, how = (
+            (ShapeError, f"assign an array of the shape that the {kind} declares")
+            if new.shape != wanted.shape
+            else (ModelError, f"convert it with xp.astype(..., xp.{wanted.dtype.array_name})")
+        )
+        raise mistake(
+            error,
+            f"{kind.lower()} {path!r} is {wanted} and was assigned a value of type {new.type}", how,
+        )  # fmt: skip
+    give_name(new, f"{path}_next")
+    trace.values[key] = trace.written[key] = new

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .primitive import Primitive
 
 ROLE_KINDS = (
-    "input", "target", "param", "state", "trace", "signal", "grad", "noise", "const",
+    "input", "target", "param", "state", "trace", "signal", "grad", "noise", "const", "buffer",
     "output", "loss", "weight", "metric", "carry", "stack", "value", "slot",
 )  # fmt: skip
 

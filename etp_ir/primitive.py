@@ -40,7 +40,8 @@ class Primitive:
         position), ``"structural"`` (a rearrangement, found by running ``reference`` on indices),
         ``"reduction"`` (over ``axes``), ``"contraction"`` (by the letters of ``spec``),
         ``"indexed"`` and ``"scattered"`` (rearrangements by an index array, where it is a
-        constant), or ``"mixing"`` (every element may reach every element).
+        constant), ``"mixing"`` (every element may reach every element), or ``"examples"`` (those
+        of other examples too).
     array_api
         Name of the array-API function with the same meaning, if there is one.
     c99
@@ -54,6 +55,9 @@ class Primitive:
     lower
         ``lower(*operands, **attrs)``: the same computation in other primitives. Backends never
         see a primitive that has it.
+    across
+        ``across(x, axis, size, **attrs)``, for a primitive in which the examples of a batch meet:
+        the result that all examples share, given the operand with the axis of examples.
     trained
         For an eligibility-trace primitive: what can be trained, by name.
     """
@@ -70,6 +74,7 @@ class Primitive:
     array_api: str | None = None
     c99: str | None = None
     lower: Rule | None = None
+    across: Rule | None = None
     trained: Mapping[str, Trained] = field(factory=dict)
 
     @property

@@ -16,8 +16,8 @@ from .core import ROLE_KINDS, Literal, Node, Operand, Program
 from .errors import VerifyError, nearest
 from .types import BOOL
 
-MODEL_INPUTS = ("input", "target", "param", "state", "noise", "const")
-MODEL_OUTPUTS = ("output", "state", "loss", "metric")
+MODEL_INPUTS = ("input", "target", "param", "state", "noise", "const", "buffer")
+MODEL_OUTPUTS = ("output", "state", "buffer", "loss", "metric")
 # A learning rule adds traces, the signals they are contracted with, and gradients.
 RULE_INPUTS = (*MODEL_INPUTS, "trace", "signal", "weight", "slot", "value")
 RULE_OUTPUTS = (*MODEL_OUTPUTS, "trace", "signal", "grad", "slot", "value")

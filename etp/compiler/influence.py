@@ -104,6 +104,12 @@ class Influence:
         """Return a cut on a path from a value to a new state, if there is one."""
         return next(self.cuts(value, state), None)
 
+    def joint(self, value: Value, state: str) -> Cut | None:
+        """Return where a path from a value to a new state leads to other examples of the batch."""
+        return next(
+            (c for c in self.cuts(value, state) if c.node.primitive.across is not None), None
+        )
+
     def wise(self, value: Value, state: str) -> bool:
         """Whether all paths from a value to a new state are position-wise."""
         return value in self.reaches[state].targets and self.cut(value, state) is None

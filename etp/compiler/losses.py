@@ -12,6 +12,8 @@ from .positions import Cut
 from .structure import HiddenParamOpRelation, Structure
 from .uses import Use
 
+OTHERS = "leads to other examples of the batch, where no trace follows"
+
 
 def what_is_lost(s: Structure, use: Use) -> str | None:
     """Return the first path of a product's influence that is not followed, or None."""
@@ -48,6 +50,8 @@ def lost_edges(
 
 def _whole(s: Structure, new: str, old: str, how: str) -> bool:
     """Whether an edge holds all of the influence of one state on another."""
+    if s.influence.joint(s.states[old][0], new) is not None:
+        return False
     if how == DENSE or s.influence.keeps_positions(new, old):
         return True
     return how == BLOCK and s.pattern.keeps_positions(new, old)
@@ -58,6 +62,9 @@ def _within(
 ) -> str | None:
     """Return what is lost on the way from a product to new states."""
     for name in reached:
+        joint = s.influence.joint(y, name)
+        if joint is not None:
+            return f"a path to {name} through {told(joint)} {OTHERS}"
         places = [r.places[name] for r in related if name in r.places]
         if any(p.wide for p in places) or (places and s.influence.wise(y, name)):
             continue
@@ -71,6 +78,9 @@ def _within(
 def _onward(s: Structure, relation: HiddenParamOpRelation) -> str | None:
     """Return what is lost of what happens to states after they are reached."""
     for old, new, _ in lost_edges(s, relation):
+        joint = s.influence.joint(s.states[old][0], new)
+        if joint is not None:
+            return f"the path {old} -> {new} through {told(joint)} {OTHERS}"
         cut = s.influence.cut(s.states[old][0], new)
         if cut is None:
             return f"the path {old} -> {new} joins no hidden group"

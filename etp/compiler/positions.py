@@ -171,6 +171,8 @@ def _join(found: Iterable[Targets]) -> Targets:
 def _reason(node: Node, operand: int) -> str:
     if node.primitive.is_etp:
         return f"`{node.primitive.name}` mixes positions through its weight"
+    if node.primitive.across is not None:
+        return f"`{node.primitive.name}` joins the examples of a batch"
     return f"`{node.primitive.name}` mixes positions"
 
 

@@ -85,7 +85,7 @@ class Rows:
         wanted: list[tuple[Any, Value]] = [*old.items(), *((n, n.output) for n in products)]
         linear = linearize(
             self.builder, self.structure.program.nodes, list(old.values()), [after],
-            taps=[n.output for n in products],
+            taps=[n.output for n in products], detach=self.structure.joints,
         )  # fmt: skip
         tangent = linear.tangents.get(after)
         if tangent is None:

@@ -175,6 +175,11 @@ class Structure:
         """Which positions of new states can be reached at all."""
         return Pattern(self.program, self.states, self.known)
 
+    @cached_property
+    def joints(self) -> set[tuple[Node, int]]:
+        """Where the examples of a batch meet; no trace leads through."""
+        return {(n, 0) for n in self.program.nodes if n.primitive.across is not None}
+
     @property
     def dependence(self) -> Dependence:
         """Which values depend on which."""

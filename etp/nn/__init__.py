@@ -27,6 +27,7 @@ from .activation import (
     tanh,
     tanh_shrink,
 )
+from .batch_norm import BatchNorm1d, BatchNorm2d
 from .bidirectional import Bidirectional
 from .cell import cells, register
 from .cfn import CFNCell
@@ -43,11 +44,13 @@ from .dropout import Dropout
 from .effective import Effective
 from .elman import ElmanCell
 from .embedding import Embedding
+from .grouped import GroupedLinear
 from .gru import GRUCell
 from .ind_rnn import IndRNNCell
 from .jordan import JordanCell
 from .lif import ALIFCell, LIFCell
 from .linear import Gate, Linear
+from .lora import LoRA
 from .lru import LRUCell
 from .lstm import LSTMCell
 from .mgu import MGUCell
@@ -85,16 +88,17 @@ for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 __all__ = [
-    "ALIFCell", "AdaptiveAvgPool", "AvgPool1d", "AvgPool2d", "AvgPool3d", "Bidirectional",
-    "CFNCell", "CTRNNCell", "Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d",
-    "ConvTranspose3d", "CurrentSynapse", "Dropout", "Effective", "ElmanCell", "Embedding",
-    "GRUCell", "Gate", "GlobalAvgPool", "GroupNorm", "IndRNNCell", "JordanCell", "LIFCell",
-    "LRUCell", "LSTMCell", "LayerNorm", "LeakyRateReadout", "LeakySpikeReadout", "Linear",
-    "MGUCell", "MaxPool1d", "MaxPool2d", "MaxPool3d", "MiniGRUCell", "MiniLSTMCell",
-    "MinimalRNNCell", "PReLU", "RMSNorm", "RTUCell", "Residual", "S4DCell", "S5Cell",
-    "ScaledWSLinear", "Sequential", "SignedWLinear", "SparseLinear", "URLSTMCell", "VanillaRNNCell",
-    "WeightNorm", "adaptive_avg_pool", "avg_pool", "cells", "celu", "elu", "gelu",
-    "global_avg_pool", "glu", "hard_sigmoid", "hard_swish", "hard_tanh", "leaky_relu",
-    "log_sigmoid", "log_softmax", "max_pool", "mish", "register", "relu", "relu6", "selu",
-    "sigmoid", "silu", "softmax", "softplus", "softsign", "tanh", "tanh_shrink",
+    "ALIFCell", "AdaptiveAvgPool", "AvgPool1d", "AvgPool2d", "AvgPool3d", "BatchNorm1d",
+    "BatchNorm2d", "Bidirectional", "CFNCell", "CTRNNCell", "Conv1d", "Conv2d", "Conv3d",
+    "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "CurrentSynapse", "Dropout",
+    "Effective", "ElmanCell", "Embedding", "GRUCell", "Gate", "GlobalAvgPool", "GroupNorm",
+    "GroupedLinear", "IndRNNCell", "JordanCell", "LIFCell", "LRUCell", "LSTMCell", "LayerNorm",
+    "LeakyRateReadout", "LeakySpikeReadout", "Linear", "LoRA", "MGUCell", "MaxPool1d",
+    "MaxPool2d", "MaxPool3d", "MiniGRUCell", "MiniLSTMCell", "MinimalRNNCell", "PReLU", "RMSNorm",
+    "RTUCell", "Residual", "S4DCell", "S5Cell", "ScaledWSLinear", "Sequential", "SignedWLinear",
+    "SparseLinear", "URLSTMCell", "VanillaRNNCell", "WeightNorm", "adaptive_avg_pool", "avg_pool",
+    "cells", "celu", "elu", "gelu", "global_avg_pool", "glu", "hard_sigmoid", "hard_swish",
+    "hard_tanh", "leaky_relu", "log_sigmoid", "log_softmax", "max_pool", "mish", "register",
+    "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "tanh",
+    "tanh_shrink",
 ]  # fmt: skip

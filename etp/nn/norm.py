@@ -20,7 +20,7 @@ def standardised(x: Any, axes: tuple[int, ...], eps: float) -> Any:
     return xp.divide(centred, xp.sqrt(xp.add(variance, eps)))
 
 
-class _Affine(Module):
+class Affine(Module):
     """Gain and shift of each feature, either of which may be absent."""
 
     def __init__(self, shape: tuple[int, ...], scale: bool, bias: bool) -> None:
@@ -38,7 +38,7 @@ class _Affine(Module):
         return x if self.bias is None else xp.add(x, fit(self.bias))
 
 
-class LayerNorm(_Affine):
+class LayerNorm(Affine):
     r"""Layer normalisation over the last axes.
 
     $$y = g \odot \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + b$$
@@ -77,7 +77,7 @@ class LayerNorm(_Affine):
         return self.affine(standardised(x, axes, self.eps))
 
 
-class RMSNorm(_Affine):
+class RMSNorm(Affine):
     r"""Normalisation by the root mean square over the last axes.
 
     $$y = g \odot \frac{x}{\sqrt{\mathrm{mean}(x^2) + \epsilon}}$$
@@ -102,7 +102,7 @@ class RMSNorm(_Affine):
         return self.affine(xp.divide(x, xp.sqrt(xp.add(power, self.eps))))
 
 
-class GroupNorm(_Affine):
+class GroupNorm(Affine):
     r"""Normalisation over groups of channels, all places of each together.
 
     $$y_c = g_c\, \frac{x_c - \mu_{G(c)}}{\sqrt{\sigma_{G(c)}^2 + \epsilon}} + b_c$$

@@ -22,19 +22,21 @@ from etp_ir.builder import Builder
 from etp_ir.core import Input, Output, Program, Role, Value
 from etp_ir.passes import dce
 from etp_ir.tracer import Tracer, copy_nodes, operand, replay
-from etp_ir.transforms.batch import batch_program
 from etp_ir.transforms.roll import roll
 from etp_ir.transforms.vjp import pullback
 from etp_ir.types import I32, TensorType
 
 from ..compiler.places import unit
 from .adjoint import EXACT, AdjointStep, read_entry
+from .batching import batch_step
 from .forms import Forms
 from .lanes import Lane
 from .steps import BOUNDARY
 from .traces import STEPS
 
 SUMMED = ("grad", "loss", "metric")
+# What a step hands on to the next beside traces.
+CARRIED = ("state", "buffer")
 SLICED = ("input", "target", "weight", "noise")
 
 
@@ -66,13 +68,7 @@ class Sequences:
     # -- batching ---------------------------------------------------------------------------
     def batched(self, program: Program, total: tuple[str, ...] = SUMMED) -> Program:
         """Return a step program for the batch; gradients and losses are summed over it."""
-        axes = {
-            p.name: 0 for p in program.inputs
-            if p.role.kind not in ("param", "const") and p.name not in (STEPS, BOUNDARY)
-        }  # fmt: skip
-        per_example = {i for i, o in enumerate(program.outputs)
-                       if o.role.kind not in total and o.role.of != (STEPS,)}  # fmt: skip
-        return batch_program(program, self.batch, axes, total=total, force=per_example)
+        return batch_step(program, self.batch, shared=(STEPS, BOUNDARY), total=total)
 
     def _once(self, key: str, make: Any) -> Program:
         if key not in self._batched:
@@ -184,8 +180,8 @@ class Sequences:
             else:
                 given[port.name] = Tracer(b, b.input(port.name, type, port.role))
         carried = {
-            p.name: (f"state({p.name})" if p.role.kind == "state" else str(p.role))
-            for p in chunk.inputs if p.role.kind in ("state", "trace")
+            p.name: (f"{p.role.kind}({p.name})" if p.role.kind in CARRIED else str(p.role))
+            for p in chunk.inputs if p.role.kind in (*CARRIED, "trace")
         }  # fmt: skip
         looped = roll(chunk, n, forward=carried, sliced=varying, total=SUMMED, hoist=False)
 
@@ -292,7 +288,7 @@ class _Frame:
         start: Mapping[str, Tracer] | None = None, sliced: Mapping[str, Tracer] | None = None,
         total: tuple[str, ...] = (), hoist: bool = True,
     ) -> dict[str, Any]:  # fmt: skip
-        forward = {p.name: f"state({p.name})" for p in step.inputs_of("state")}
+        forward = {p.name: f"{p.role.kind}({p.name})" for p in step.inputs_of(*CARRIED)}
         forward.update({p.name: str(p.role) for p in step.inputs_of("trace")})
         varying = {p.name for p in step.inputs if p.role.kind in SLICED and p.name != BOUNDARY}
         rolled = roll(

@@ -17,7 +17,7 @@ from etp_ir.tracer import Tracer, operand
 from etp_ir.transforms.roll import roll
 from etp_ir.types import TensorType
 
-from .sequence import SLICED, SUMMED, Plan, Sequences, call, part
+from .sequence import CARRIED, SLICED, SUMMED, Plan, Sequences, call, part
 
 # Output of a training program: the largest magnitude among the new parameters.
 LARGEST = "largest parameter"
@@ -165,6 +165,6 @@ def _largest(params: Sequence[Tracer]) -> Tracer:
 
 def _handed_on(port: Any) -> str:
     """Return the key under which a block hands on what it was given as an input."""
-    if port.role.kind in ("param", "state"):
+    if port.role.kind in ("param", *CARRIED):
         return f"{port.role.kind}({port.name})"
     return str(port.role) if port.role.kind == "trace" else ""

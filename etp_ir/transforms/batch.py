@@ -7,8 +7,8 @@ from typing import Any
 
 from .. import ops
 from ..builder import Builder
-from ..core import Literal, Operand, Output, Program, Value
-from ..errors import IRError
+from ..core import Literal, Node, Operand, Output, Program, Value
+from ..errors import IRError, NotSupportedError, compose
 from ..primitives.base import axis_to_front
 from ..tracer import Tracer, wrap
 
@@ -27,6 +27,7 @@ def batch_program(
     total: Collection[str] = (),
     force: Collection[int] = (),
     which_outputs: bool = False,
+    examples: bool = False,
     name: str | None = None,
 ) -> Any:
     """Return the program for ``size`` examples.
@@ -41,10 +42,17 @@ def batch_program(
         Indices of outputs that get the new axis even if no batched input reaches them.
     which_outputs
         Also return, for each output, whether it has the new axis.
+    examples
+        Whether the new axis is that of the examples of a batch, over which `batch_mean` averages.
+
+    Raises
+    ------
+    NotSupportedError
+        If examples meet inside of a loop or a choice.
 
     Notes
     -----
-    The new axis of an output is the first. No rule couples two examples.
+    The new axis of an output is the first. No rule couples two examples but ``across``.
     """
     builder = Builder(name or program.name, share=True)
     env: dict[Operand, tuple[Any, int | None]] = {}
@@ -68,6 +76,15 @@ def batch_program(
                 for x, f in zip(node.inputs, found, strict=True)
             ]
         with builder.at(node.source):
+            if examples and (node.primitive.across is not None or node.regions):
+                _check_regions(node)
+            if examples and node.primitive.across is not None:
+                ((x, axis),) = found
+                if axis is not None:
+                    x = node.primitive.across(x, axis, size, **node.attrs)
+                    rename(builder, x, node.output.hint)
+                env[node.output] = (x, None)
+                continue
             if all(axis is None for _, axis in found):
                 operands = [x if isinstance(x, Literal) else env[x][0].value for x in node.inputs]
                 values = builder.emit(
@@ -91,6 +108,20 @@ def batch_program(
         flags.append(look(out.value)[1] is not None)
     result = builder.finish(ports)
     return (result, flags) if which_outputs else result
+
+
+def _check_regions(node: Node) -> None:
+    """Refuse examples that meet where each may take another branch, or more rounds."""
+    for region in node.regions:
+        for inner in region.walk():
+            if inner.primitive.across is not None:
+                source = inner.source or node.source
+                raise NotSupportedError(
+                    compose(f"`{inner.primitive.name}` inside of a loop or a choice, where each "
+                            "example goes its own way",
+                            where=f"traced at {source}" if source else "",
+                            how="compute it before the loop or the choice")
+                )  # fmt: skip
 
 
 def _finish(

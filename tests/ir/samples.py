@@ -171,6 +171,8 @@ for _order in ("rows", "cols", "none"):
                kept=_kept, order=_order, smooth=_count > 0)  # fmt: skip
 sample("iota", shape=(3, 4), axis=1, dtype=I32)
 sample("table", values=(3, 1, 4, 1), shape=(2, 2))
+sample("batch_mean", normal(2, 3))
+sample("batch_mean", normal())
 sample("random_bits", words(2), shape=(3, 3))
 sample("random_bits", words(4, 2), shape=(5,))
 sample("random_bits", words(2), shape=())
