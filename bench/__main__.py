@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench``, and ``python -m bench compile``."""
+"""The command line: ``python -m bench``, and its commands ``compile`` and ``sparse``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from . import compile_times, report, runner
+from . import compile_times, report, runner, sparse_scaling
 from .cases import MODELS, Case
 from .contenders import CONTENDERS
 
@@ -94,6 +94,28 @@ def compile_command(
             console.print(f"{times.compiler}, {times.layers} layers: {times.skipped}")
     if json_path:
         _write(json_path, {**report.occasion(), "compile": [compile_times.entry(t) for t in found]})
+
+
+@app.command("sparse")
+def sparse_command(
+    sizes: Names = "2500,5000,10000,20000",
+    threads: Annotated[int, typer.Option(help="Cores each process is bound to.")] = 2,
+    peer_python: Python = sys.executable,
+    json_path: JsonPath = None,
+) -> None:
+    """Measure a spiking layer with 20 recurrent inputs per unit, by the number of units."""
+    console, progress = Console(), Console(stderr=True)
+    console.width = max(console.width, MIN_WIDTH)
+    pythons = dict.fromkeys(sparse_scaling.CONTENDERS, sys.executable) | {"braintrace": peer_python}
+    with progress.status("starting") as status:
+        say = status.update if progress.is_terminal else progress.print
+        found = sparse_scaling.run([int(n) for n in sizes.split(",")], threads, pythons, say)
+    console.print(sparse_scaling.table(found))
+    for row in found:
+        if row.skipped:
+            console.print(f"{row.contender}, {row.work.n} units, {row.what}: {row.skipped}")
+    if json_path:
+        _write(json_path, {**report.occasion(), "sparse": [sparse_scaling.entry(r) for r in found]})
 
 
 def _write(path: Path, found: dict[str, Any]) -> None:
