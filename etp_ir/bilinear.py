@@ -10,6 +10,7 @@ depends on other axes (a window of a convolution, the row of a nonzero of a spar
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from string import ascii_letters
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,26 @@ class Bilinear:
     w: str
     y: str
     joins: Mapping[str, Join] = field(factory=dict)
+
+    @property
+    def letters(self) -> str:
+        """All letters, each once."""
+        inside = (join.letters for join in self.joins.values())
+        return "".join(dict.fromkeys((self.x or "") + self.w + self.y + "".join(inside)))
+
+    def avoiding(self, taken: str) -> Bilinear:
+        """Return the same with other letters for those that are taken."""
+        free = (c for c in ascii_letters if c not in taken + self.letters)
+        names = {c: next(free) if c in taken else c for c in self.letters}
+        if all(a == b for a, b in names.items()):
+            return self
+
+        def renamed(term: str) -> str:
+            return "".join(names[c] for c in term)
+
+        joins = {names[c]: Join(renamed(j.letters), j.index) for c, j in self.joins.items()}
+        x = None if self.x is None else renamed(self.x)
+        return Bilinear(x, renamed(self.w), renamed(self.y), joins)
 
 
 @frozen(eq=False)

@@ -10,10 +10,7 @@ from attrs import field, frozen
 from etp_ir.bilinear import Bilinear, Join
 from etp_ir.core import Program
 
-from ..rules.algebra import POSITIONS, Frame
-
-# The letter of several products of one weight, laid side by side.
-TIED = "S"
+from ..rules.algebra import POSITIONS, TIED, Frame
 
 
 @frozen(eq=False)

@@ -9,11 +9,9 @@ import numpy as np
 from etp_ir.bilinear import Join
 from etp_ir.core import Value
 
+from ..rules.algebra import STATE
 from .positions import Known
 from .uses import Use
-
-# A letter that no operation uses, for the positions of the state.
-STATE = "Z"
 
 
 def through_letters(

@@ -12,6 +12,8 @@ from etp_ir.core import Node, Operand, Value
 from etp_ir.tracer import Tracer, wrap
 from etp_ir.types import TensorType
 
+from ..rules.algebra import RESERVED
+
 
 @frozen(slots=False)
 class Use:
@@ -48,7 +50,7 @@ class Use:
     def form(self) -> Bilinear:
         """The letters of the operation."""
         form: Bilinear = self.trained.form(*self.node.inputs, **self.node.attrs)
-        return form
+        return form.avoiding(RESERVED)
 
     def input(self, builder: Builder) -> Tracer | None:
         """Return what the weight is multiplied with, in a builder that holds the operands."""

@@ -21,6 +21,10 @@ from etp_ir.tracer import Tracer
 
 POSITION, BEFORE, ALONG, FIXED = "P", "Q", "D", "R"
 POSITIONS = FIXED + POSITION + BEFORE + ALONG
+# The letter of several products of one weight, laid side by side; of positions of a state.
+TIED, STATE = "S", "Z"
+# Letters that operations do not get for their axes.
+RESERVED = POSITIONS + TIED + STATE
 
 
 @frozen

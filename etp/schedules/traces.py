@@ -12,10 +12,9 @@ from etp_ir.core import Role, Value
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
-from ..compiler.axes import TIED
 from ..compiler.structure import HiddenParamOpRelation
 from ..compiler.view import RelationView
-from ..rules.algebra import POSITION, Mat, Named, Vec, named
+from ..rules.algebra import POSITION, TIED, Mat, Named, Vec, named
 from ..rules.base import Slot
 
 STEPS = "steps"

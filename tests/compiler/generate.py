@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.compiler.recipes import (
     DECAYS,
+    OPERATIONS,
     STARTS,
     TAILS,
     WEIGHTS,
@@ -66,7 +67,10 @@ def _sources(count: int, depth: int) -> st.SearchStrategy[str]:
 def _products(draw: Any, count: int, depth: int) -> Product:
     source = draw(_sources(count, depth))
     gates = draw(st.none() | st.integers(0, count - 1))
-    return Product(source, *draw(_kinds()), gates=gates)
+    kinds = draw(_kinds())
+    plain = kinds[0] == "plain" and kinds[2]
+    how = draw(st.sampled_from(["matmul"] * 4 + list(OPERATIONS))) if plain else "matmul"
+    return Product(source, *kinds, gates=gates, operation=how)
 
 
 @st.composite

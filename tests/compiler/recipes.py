@@ -22,6 +22,8 @@ TAILS = (
     "none", "slice", "split", "concat", "reshape", "permute", "roll", "gather", "broadcast",
     "layer_norm", "softmax", "mean_pool", "mean", "product", "chain",
 )  # fmt: skip
+# Ways of a weight to act; expressions and plain products are those of matrices.
+OPERATIONS = ("matmul", "lora", "sparse", "conv", "einsum", "embedding", "own")
 DECAYS = ("fixed", "vector", "scalar", "plain")
 STARTS = ("zero", "fixed", "trained")
 
@@ -57,6 +59,9 @@ class Product(Told):
         Whether a trained bias is added.
     gates
         State that the result multiplies, through a sigmoid; by default it is added.
+    operation
+        How the weight acts: as a matrix, or as one of low rank, of few nonzeros, as a kernel, on
+        pairs of the input and itself, on a looked-up index, or in an operation declared here.
     """
 
     source: str = "x"
@@ -65,6 +70,7 @@ class Product(Told):
     traced: bool = True
     bias: bool = False
     gates: int | None = None
+    operation: str = "matmul"
 
 
 @frozen(repr=False)
@@ -206,6 +212,81 @@ class Assignment(etp.Module):
         return etp.element_wise(self.decay, xp.sigmoid) * value
 
 
+# -- operations ----------------------------------------------------------------------------
+class Operator:
+    """A weight of some shape that takes a vector of ``rows`` to one of ``columns``."""
+
+    def __init__(self, rows: int, columns: int, rng: np.random.Generator) -> None:
+        self.rows, self.columns = rows, columns
+        self.shape: tuple[int, ...] = (rows, columns)
+
+    def __call__(self, x: Any, w: Any) -> Any:
+        return etp.matmul(x, w)
+
+
+class LowRank(Operator):
+    def __init__(self, rows: int, columns: int, rng: np.random.Generator) -> None:
+        super().__init__(rows, columns, rng)
+        self.shape = (rows + columns, 1)
+
+    def __call__(self, x: Any, w: Any) -> Any:
+        return etp.lora_matmul(x, w[: self.rows], w[self.rows :].T, alpha=0.7)
+
+
+class Sparse(Operator):
+    def __init__(self, rows: int, columns: int, rng: np.random.Generator) -> None:
+        super().__init__(rows, columns, rng)
+        mask = rng.random((rows, columns)) < 0.5
+        mask[0, 0] = True
+        self.matrix = (*np.nonzero(mask), (rows, columns))
+        self.shape = (int(mask.sum()),)
+
+    def __call__(self, x: Any, w: Any) -> Any:
+        return etp.sparse_matmul(x, w, sparse_mat=self.matrix)
+
+
+class Kernel(Operator):
+    def __init__(self, rows: int, columns: int, rng: np.random.Generator) -> None:
+        super().__init__(rows, columns, rng)
+        taps = max(2, rows - columns + 1)
+        self.padding = [(0, columns - rows + taps - 1)]
+        self.shape = (taps, 1, 1)
+
+    def __call__(self, x: Any, w: Any) -> Any:
+        return etp.conv(xp.reshape(x, (-1, 1)), w, padding=self.padding)[:, 0]
+
+
+class Pairs(Operator):
+    def __init__(self, rows: int, columns: int, rng: np.random.Generator) -> None:
+        super().__init__(rows, columns, rng)
+        self.shape = (columns, rows, rows)
+
+    def __call__(self, x: Any, w: Any) -> Any:
+        return etp.einsum("ij,oij->o", xp.reshape(x, (-1, 1)) * xp.cos(x), w)
+
+
+class Looked(Operator):
+    def __init__(self, rows: int, columns: int, rng: np.random.Generator) -> None:
+        super().__init__(rows, columns, rng)
+        self.shape = (2, columns)
+
+    def __call__(self, x: Any, w: Any) -> Any:
+        return etp.embedding(xp.astype(x[0] > 0, xp.int32), w)
+
+
+class Own(Operator):
+    def __call__(self, x: Any, w: Any) -> Any:
+        return OWN(x, xp.sin(x), w)
+
+
+OWN = etp.register_primitive(
+    "test.recipes", lambda x, z, w: xp.tanh(xp.matmul(x, w)) + xp.matmul(z, w), {"w": "io->o"}
+)
+OPERATORS: dict[str, type[Operator]] = dict(
+    zip(OPERATIONS, (Operator, LowRank, Sparse, Kernel, Pairs, Looked, Own), strict=True)
+)
+
+
 class Term(etp.Module):
     """One product with its weight expression and its tail."""
 
@@ -218,7 +299,10 @@ class Term(etp.Module):
         columns = {
             "slice": n + 2, "split": 2 * n, "concat": n - 1, "broadcast": 1, "mean_pool": 2 * n,
         }.get(product.tail, n)  # fmt: skip
+        self.act = OPERATORS[product.operation](rows, columns, rng)
         self.w = self.main(product.weight, (rows, columns), rng, shared)
+        if product.operation != "matmul":
+            self.w = etp.Param(rng.normal(size=self.act.shape))
         if product.weight in ("sum", "concat"):
             extra = (1, columns) if product.weight == "concat" else (rows, columns)
             self.v = etp.Param(rng.normal(size=extra))
@@ -266,8 +350,9 @@ class Term(etp.Module):
     def __call__(self, sources: dict[str, Any]) -> Any:
         r = self.recipe
         x, w = sources[r.source], self.weight(sources)
-        if r.traced:
-            y = etp.matmul(x, w, self.b if r.bias else None)
+        if r.traced or r.operation != "matmul":
+            y = self.act(x, w)
+            y = y + etp.element_wise(self.b) if r.bias else y
         else:
             y = xp.matmul(x, w) + (self.b.value if r.bias else 0.0)
         return self.tail(y, sources)
