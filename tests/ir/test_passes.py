@@ -520,6 +520,48 @@ def test_a_sum_over_the_nonzeros_is_not_sampled(axes):
     assert "sparse_sample" not in names(simplify(p))
 
 
+def test_a_batch_of_rows_looked_up_is_scattered_into_one_table():
+    """Also for steps laid side by side before: two batch axes."""
+    table = t(6, 2)
+
+    def function(w, i):
+        return ops.sin(ops.gather(w, i, 0))
+
+    for shape in [(), (2,), (2, 2)]:
+        p = program(function, w=table, i=t(*shape, dtype=I32))
+        g = vjp(p, ["w"])
+        b = batch_program(g, 4, {"i": 0, "ct_0": 0}, total={"grad"})
+        bb = batch_program(b, 3, {"i": 0, "ct_0": 0}, total={"grad"})
+        for q in (b, bb):
+            r = simplify(q)
+            scattered = [n.output.type for n in r.nodes if n.primitive.name == "scatter_add"]
+            assert scattered == [table]
+            same(q, r)
+
+
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1), (2,), (3,), (0, 3), (0, 1, 2, 3)])
+def test_sums_of_scattered_arrays(axes):
+    def function(x, i):
+        return ops.reduce_sum(ops.scatter_add(x, i, 2, 5), axes)
+
+    for shape in [(), (4,), (2, 2)]:
+        p = program(function, x=t(2, 3, *shape, 6), i=t(*shape, dtype=I32))
+        q = simplify(p)
+        assert (names(q)[-1] == "scatter_add") is (2 not in axes)
+        same(p, q)
+
+
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 2, 3), (6, 2, 3), (2, 3, 6), (4, 3, 3), (12, 3), (1, 12, 3)]
+)
+def test_sums_of_blocks_of_scattered_arrays(shape):
+    def function(x, i):
+        return ops.reduce_sum(ops.reshape(ops.scatter_add(x, i, 0, 12), shape), (0,))
+
+    p = program(function, x=t(7, 3), i=t(7, dtype=I32))
+    same(p, simplify(p))
+
+
 # -- the others ----------------------------------------------------------------------------
 def test_a_carry_with_another_reader_is_not_summed_inside():
     def body():

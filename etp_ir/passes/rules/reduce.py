@@ -112,9 +112,13 @@ def _terms(m: Match, x: Any) -> list[tuple[int, Any]]:
     return found
 
 
+# Primitives that can leave the axes of a sum out of their result.
+SUMMING = ("contract", "conv", "scatter_add", "sparse_sample")
+
+
 def _absorbs(m: Match, x: Any, depth: int) -> bool:
     """Whether the sum of ``x`` need not be computed from ``x`` itself."""
-    if m.sole(x, "contract", "conv", "sparse_sample") or m.definition(x, "broadcast", "reduce_sum"):
+    if m.sole(x, *SUMMING) or m.definition(x, "broadcast", "reduce_sum"):
         return True
     node = m.sole(x, "mul", "permute", "pad", "reshape") if depth else None
     return node is not None and any(_absorbs(m, y, depth - 1) for y in m.inputs(node))
