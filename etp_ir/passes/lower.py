@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from ..builder import Builder
 from ..core import Node, Operand, Program
 from ..tracer import operand, wrap
 
 
-def lower(program: Program, *, keep: Collection[str] = ()) -> Program:
+def lower(program: Program, *, keep: Callable[[Node], bool] = lambda node: False) -> Program:
     """Return the program in core primitives only, also inside regions.
 
     Parameters
     ----------
     keep
-        Names of composite primitives that stay, for a backend that has them.
+        Which composite nodes stay, for a backend that has them.
     """
 
     def composite(node: Node) -> bool:
-        return node.primitive.lower is not None and node.primitive.name not in keep
+        return node.primitive.lower is not None and not keep(node)
 
     # What a primitive stands for may be composite itself.
     while any(composite(node) for node in program.walk()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ import numpy as np
 from attrs import field, frozen
 
 from etp_ir.backend import Backend
-from etp_ir.core import Program
+from etp_ir.core import Node, Program
 from etp_ir.errors import compose
 from etp_ir.passes import dce, lower
 
@@ -47,10 +48,9 @@ class JaxBackend(Backend):
 
     def compile(self, program: Program, *, donate: Collection[str] = ()) -> JaxExecutable:
         """Return an executable; XLA compiles it on its first call."""
-        # `jax.grad` of the executable's function must stop where the program says so.
-        lowered = hoist(dce(lower(program, keep=("conv", "stop_gradient"))))
         device = self._device()
         platform = jax.default_backend() if device is None else device.platform
+        lowered = hoist(dce(lower(program, keep=partial(_native, platform))))
         return JaxExecutable(
             program,
             lowered,
@@ -96,3 +96,12 @@ class JaxBackend(Backend):
             raise BackendError(
                 compose(f"JAX has no device {self.device!r}: {error}", how=f"choose one of {found}")
             ) from error
+
+
+def _native(platform: str, node: Node) -> bool:
+    """Whether XLA has an operation, and is good at it."""
+    if node.primitive.name == "conv":
+        # Its convolution in groups takes many times as long on a CPU as slices and products do.
+        return platform != "cpu" or node.attrs["groups"] == 1
+    # `jax.grad` of the executable's function must stop where the program says so.
+    return node.primitive.name == "stop_gradient"
