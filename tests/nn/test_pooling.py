@@ -109,7 +109,9 @@ def test_layers_agree_with_torch(axes):
     ]:  # fmt: skip
         expected = getattr(torch.nn, f"{name}Pool{axes}d")(**theirs)(first)
         found = getattr(nn, f"{name}Pool{axes}d")(**ours)(x)
-        np.testing.assert_allclose(np.moveaxis(found, -1, 1), expected.numpy(), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            np.moveaxis(found, -1, 1), expected.numpy(), rtol=1e-5, atol=1e-6
+        )
     expected = getattr(torch.nn, f"AdaptiveAvgPool{axes}d")((3,) * axes)(first)
     found = nn.AdaptiveAvgPool((3,) * axes)(x)
     np.testing.assert_allclose(np.moveaxis(found, -1, 1), expected.numpy(), rtol=1e-5, atol=1e-6)
