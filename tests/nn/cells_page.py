@@ -39,8 +39,10 @@ import etp
 
 rng = np.random.default_rng(0)
 state_dict = {  # what torch.nn.GRU(3, 4).state_dict() looks like
-    "weight_ih_l0": rng.normal(size=(12, 3)), "weight_hh_l0": rng.normal(size=(12, 4)),
-    "bias_ih_l0": rng.normal(size=12), "bias_hh_l0": rng.normal(size=12),
+    "weight_ih_l0": rng.normal(size=(12, 3)),
+    "weight_hh_l0": rng.normal(size=(12, 4)),
+    "bias_ih_l0": rng.normal(size=12),
+    "bias_hh_l0": rng.normal(size=12),
 }
 cell = etp.nn.GRUCell.from_torch_state_dict(state_dict)
 print({name: tuple(p.shape) for name, p in cell.named_params().items() if name.startswith("n")})
