@@ -24,6 +24,9 @@ from .uses import Use, uses_of
 # Row: position of the new state; column: element of the value.
 Sets = np.ndarray[Any, np.dtype[np.bool_]]
 
+# Elements of sets worked on at once, and in all, where the question is whether positions are kept.
+BLOCK, LONGEST = 1 << 19, 1 << 29
+
 
 class Pattern:
     """The sets for one traced step, computed when they are first asked for."""
@@ -44,21 +47,37 @@ class Pattern:
         return self.within(self.states[old][0], new)
 
     def keeps_positions(self, new: str, old: str) -> bool:
-        """Whether no position of an old state reaches another position of a new one."""
-        rows, columns = np.nonzero(self.onward(new, old))
-        return bool((rows == columns).all())
+        """Whether no position of an old state is known to reach another position of a new one.
+
+        Some positions of the new state at a time: as a rule the first few tell. Where it would
+        take too long to make sure, the answer is no.
+        """
+        before, after = self.states[old][0], self.states[new][1]
+        size = after.type.size
+        widest = max(v.type.size for n in self.program.nodes for v in (*n.inputs, *n.outputs))
+        step = max(1, BLOCK // max(1, widest))
+        for start in range(0, size, step):
+            if start * widest > LONGEST:
+                return False
+            found = self._propagate(after, range(start, min(start + step, size))).get(before)
+            if found is not None:
+                rows, columns = np.nonzero(found)
+                if not np.array_equal(rows + start, columns):
+                    return False
+        return True
 
     def _row(self, state: str) -> dict[Value, Sets]:
         if state not in self._rows:
-            self._rows[state] = self._propagate(self.states[state][1])
+            after = self.states[state][1]
+            self._rows[state] = self._propagate(after, range(after.type.size))
         return self._rows[state]
 
-    def _propagate(self, after: Operand) -> dict[Value, Sets]:
+    def _propagate(self, after: Operand, rows: range) -> dict[Value, Sets]:
+        """Return the sets of some positions of a new state."""
         found: dict[Value, Sets] = {}
         if isinstance(after, Literal):
             return found
-        n = after.type.size
-        found[after] = np.eye(n, dtype=bool)
+        found[after] = np.eye(len(rows), after.type.size, rows.start, dtype=bool)
         _walk(self.program.nodes, found, self.support, self.known)
         return found
 

@@ -312,10 +312,15 @@ def test_sparse_weights_have_the_gradients_of_their_dense_twins(case):
     check_twin(*case)
 
 
+SCOPES = ["coupled", "sparse_n(2)", "layered", "full"]
+
+
 def check_twin(name, rule, schedule, window, kind, density, seed):
     rows = N if name in ("Recurrent", "Shared") else N_IN
     m = matrix(rows, N, np.random.default_rng(seed), kind, density)
     options = {"rule": rule, "schedule": schedule, "window": window, "m": m, "length": 5}
+    if rule == "d_rtrl" and seed % 2:
+        options["scope"] = SCOPES[seed // 2 % len(SCOPES)]
     dense = like(name, gradient(name, dense=True, **options), m)
     close(gradient(name, **options), dense, 1e-10)
 
