@@ -99,7 +99,7 @@ def compile_command(
 @app.command("sparse")
 def sparse_command(
     sizes: Names = "2500,5000,10000,20000",
-    threads: Annotated[int, typer.Option(help="Cores each process is bound to.")] = 2,
+    threads: Annotated[int, typer.Option(help="Cores each process is bound to.")] = 1,
     peer_python: Python = sys.executable,
     json_path: JsonPath = None,
 ) -> None:

@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("name", choices=CONTENDERS)
     parser.add_argument("n", type=int)
     parser.add_argument("what", choices=("gradient", "train"))
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     keep_to(given.threads)
     print(json.dumps(measure(given.name, Work(given.n), given.what)))
