@@ -15,8 +15,8 @@ from .builder import Builder
 from .core import Node, Operand, Program, Value
 from .interpreter import run
 from .meaning import meaning
-from .primitive import Hole, Primitive, register
-from .tracer import Tracer, operand, replay
+from .primitive import Hole, Primitive, get, register
+from .tracer import Tracer, bind, operand, replay
 from .types import TensorType, type_of
 
 
@@ -27,6 +27,7 @@ def marked(
     *,
     check: Rule | None = None,
     positions: str = "mixing",
+    leading: int | None = None,
     infer: Rule | None = None,
     reference: Rule | None = None,
 ) -> Primitive:
@@ -44,7 +45,9 @@ def marked(
     check
         ``check(*operands, **attrs)`` raises an error that a user understands where the operands
         do not fit.
-    positions, infer, reference
+    positions, leading
+        See `Primitive`.
+    infer, reference
         See `Primitive`; derived from ``meaning`` where not given.
 
     Raises
@@ -52,7 +55,7 @@ def marked(
     IRError
         If the name is taken.
     """
-    meant = _Meaning(name, meaning)
+    meant = _Meaning(name, meaning, leading)
 
     def infer_type(*operands: Operand, **attrs: Any) -> TensorType:
         if check is not None:
@@ -68,7 +71,7 @@ def marked(
         Primitive(
             name=name, infer=infer or infer_type, reference=reference or evaluated, jvp=meant.jvp,
             transpose=meant.transpose, batch=meant.batch, positions=positions, lower=meaning,
-            trained=dict(trained),
+            trained=dict(trained), leading=leading,
         )
     )  # fmt: skip
 
@@ -76,8 +79,8 @@ def marked(
 class _Meaning:
     """The rules that follow from what an operation computes."""
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
-        self.name, self.function = name, function
+    def __init__(self, name: str, function: Callable[..., Any], leading: int | None) -> None:
+        self.name, self.function, self.leading = name, function, leading
 
     def program(self, types: Sequence[TensorType], attrs: Mapping[str, Any]) -> Program:
         """Return the operation as a program, its inputs in the order of the operands."""
@@ -114,8 +117,11 @@ class _Meaning:
         return [pulled.get(p.value) for p in program.inputs]
 
     def batch(self, operands: Any, axes: Any, size: int, **attrs: Any) -> Any:
+        from .primitives.base import fronted
         from .transforms.batch import batch_program
 
+        if [i for i, a in enumerate(axes) if a is not None] == [self.leading]:
+            return [bind(get(self.name), *fronted(operands, axes), **attrs)], [0]
         builder = next(x.builder for x in operands if isinstance(x, Tracer))
         types = []
         for x, axis in zip(operands, axes, strict=True):

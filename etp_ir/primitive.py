@@ -60,6 +60,9 @@ class Primitive:
         the result that all examples share, given the operand with the axis of examples.
     trained
         For an eligibility-trace primitive: what can be trained, by name.
+    leading
+        For an eligibility-trace primitive: the operand that may have further axes in front, which
+        the result has too. So many products with one weight are one.
     """
 
     name: str
@@ -76,6 +79,7 @@ class Primitive:
     lower: Rule | None = None
     across: Rule | None = None
     trained: Mapping[str, Trained] = field(factory=dict)
+    leading: int | None = None
 
     @property
     def is_etp(self) -> bool:

@@ -44,7 +44,7 @@ def _moving(node: Node) -> list[Node]:
     sliced = dependents(body.nodes, values[consts + carries :])
     products = [
         n.output for n in body.nodes
-        if n.primitive.is_etp and waiting.isdisjoint(n.inputs)
+        if n.primitive.leading is not None and waiting.isdisjoint(n.inputs)
         and sliced.isdisjoint(use.weight for use in uses_of(n))
     ]  # fmt: skip
     return ancestors(body.nodes, products) if products else []

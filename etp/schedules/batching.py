@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from etp_ir.core import Program
 from etp_ir.errors import ModelError, compose
+from etp_ir.passes import unmarked
 from etp_ir.transforms.batch import batch_program
 
 # Roles of inputs and outputs that all examples share.
@@ -30,6 +31,7 @@ def batch_step(
     etp.ModelError
         If a buffer would differ from example to example.
     """
+    program = unmarked(program)
     axes = {
         p.name: 0 for p in program.inputs if p.role.kind not in SHARED and p.name not in shared
     }  # fmt: skip

@@ -49,6 +49,7 @@ marked(
     "etp.matmul",
     lambda x, w: ops.contract(x, w, matmul_spec(x.ndim)),
     {"weight": Trained(1, lambda x, w: _contraction(matmul_spec(x.type.rank)))},
+    leading=0,
     infer=_matmul_infer,
 )
 

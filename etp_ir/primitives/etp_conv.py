@@ -88,4 +88,4 @@ def _check(x: Operand, w: Operand, *, layout: Layout, **options: Any) -> None:
         raise ShapeError(f"`etp.conv` of the layouts {layout} does not fit {x.type} and {w.type}")
 
 
-marked("etp.conv", convolve, {"kernel": Trained(1, form)}, check=_check)
+marked("etp.conv", convolve, {"kernel": Trained(1, form)}, check=_check, leading=0)

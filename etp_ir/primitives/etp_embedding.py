@@ -30,4 +30,4 @@ def _one_hot(indices: Any, w: Any) -> Any:
     return ops.cast(hit, w.dtype)
 
 
-marked("etp.embedding", _lookup, trained={"weight": Trained(1, _form, _one_hot)})
+marked("etp.embedding", _lookup, trained={"weight": Trained(1, _form, _one_hot)}, leading=0)

@@ -20,4 +20,4 @@ def _form(x: Any, data: Any, rows: Any, cols: Any, *, extent: int) -> Bilinear:
     return Bilinear(lead + "i", "n", lead + "o", {"i": Join("n", rows), "o": Join("n", cols)})
 
 
-marked("etp.sparse_matmul", _product, trained={"weight": Trained(1, _form)})
+marked("etp.sparse_matmul", _product, trained={"weight": Trained(1, _form)}, leading=0)

@@ -7,7 +7,7 @@ import numpy as np
 from attrs import Factory, frozen
 
 from etp_ir import Builder, Tracer, ops, trace
-from etp_ir.primitive import get
+from etp_ir.primitive import REGISTRY, get
 from etp_ir.primitives import foreign
 from etp_ir.tracer import bind
 from etp_ir.types import F32, F64, I32, TensorType
@@ -195,6 +195,11 @@ for _lead in [(), (2,)]:
     sample("etp.embedding", rng.integers(0, 5, _lead, dtype=np.int32), normal(5, 3))
 sample("etp.einsum", normal(2, 3), normal(2, 3, 4), spec="gi,gio->go")
 sample("etp.einsum", normal(4), normal(3, 4, 2), spec="j,ijk->ki")
+
+
+def shipped() -> list[str]:
+    """Return the primitives of the package; what tests and pages declare has a name like lab.x."""
+    return [name for name in REGISTRY if "." not in name or name.startswith("etp.")]
 
 
 def t(*shape: int, dtype: Any = F64) -> TensorType:
