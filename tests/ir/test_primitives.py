@@ -8,7 +8,7 @@ import pytest
 from etp_ir import Builder, Hole, Tracer, TypeRuleError, ops, trace
 from etp_ir.core import Literal
 from etp_ir.interpreter import evaluate, run
-from etp_ir.primitive import REGISTRY, as_tuple, get
+from etp_ir.primitive import as_tuple, get
 from etp_ir.primitives.random import threefry
 from etp_ir.tracer import bind, literal, wrap
 from etp_ir.transforms import batch_program
