@@ -15,6 +15,7 @@ from etp_ir.types import DType
 
 from .compiled import Compiled, Options
 from .compiler.records import warn
+from .indices import IndexRange, check_indices, index_ranges
 from .keys import Stretch
 from .losses import check_labels
 from .model import Module, TracedStep, trace_step
@@ -36,6 +37,8 @@ class Engine:
         The model compiled for the last data, with their length and batch size.
     stretch
         Steps with fixed weights when the last data were met: less than their length in training.
+    ranges
+        What integers the inputs of a step may hold, by identity of the step.
     looked, warned
         What was looked through for warnings, and what was warned about.
     """
@@ -47,6 +50,7 @@ class Engine:
     dtype: DType
     check: bool
     steps: dict[Any, TracedStep] = field(init=False, factory=dict)
+    ranges: dict[int, tuple[IndexRange, ...]] = field(init=False, factory=dict)
     compiled: dict[Any, Compiled] = field(init=False, factory=dict)
     executables: dict[Any, Executable] = field(init=False, factory=dict)
     seen: tuple[Compiled, int, int] | None = field(init=False, default=None)
@@ -152,9 +156,19 @@ class Engine:
         self, program: Program, step: TracedStep, constants: Mapping[str, Any],
         params: Mapping[str, Any], batch: Batch, draw: Stretch, weights: Any = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Return the arrays for the inputs of a program, all but traces and optimiser."""
+        """Return the arrays for the inputs of a program, all but traces and optimiser.
+
+        Raises
+        ------
+        etp.DataError
+            If an input holds an index that an embedding has no row for.
+        """
         given: dict[str, Any] = {**constants, **self.initial_states(step, batch.size), **params}
-        given.update(zip(step.inputs, batch.xs.values(), strict=True))
+        xs = dict(zip(step.inputs, batch.xs.values(), strict=True))
+        if id(step) not in self.ranges:
+            self.ranges[id(step)] = index_ranges(step.program)
+        check_indices(self.ranges[id(step)], xs)
+        given.update(xs)
         for port in program.inputs:
             if port.role.kind == "target":
                 given[port.name] = batch.ys

@@ -17,6 +17,7 @@ from .checkpoint import pack, unpack
 from .compiled import Options, Stages, predict_program
 from .compiler.graph import ETraceGraph
 from .compiler.report import Report
+from .copying import copy_to
 from .engine import Engine, named
 from .fit import History, fit
 from .initial import is_flag
@@ -91,6 +92,8 @@ class Learner:
     @placed
     def params(self, new: Mapping[str, Any]) -> None:
         self._params = {**self._params, **self.as_params(new)}
+
+    copy_to = placed(copy_to)
 
     @property
     def held(self) -> dict[str, Any]:
