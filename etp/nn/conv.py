@@ -11,9 +11,10 @@ from etp_ir.errors import ModelError, ShapeError
 
 from ..conv import conv, conv_transpose
 from ..given import mistake
-from ..init import Initializer, Rng, constant, glorot
+from ..init import Initializer, Rng, drawn, glorot
 from ..model import Module, Param
-from ..windowing import per_axis
+from ..windowing import checked_padding, per_axis
+from .bias import Bias, initial_bias
 
 
 class Conv(Module):
@@ -39,7 +40,7 @@ class Conv(Module):
     groups
         Groups of channels that do not mix; ``groups=n_in`` is a depthwise convolution.
     bias
-        Whether to add $b$, which starts at zero.
+        See `Linear`.
     rng
         Generator or seed of the initial weight.
     w_init
@@ -61,7 +62,7 @@ class Conv(Module):
 
     def __init__(
         self, n_in: int, n_out: int, kernel_size: Any, *, stride: Any = 1, padding: Any = "SAME",
-        dilation: Any = 1, groups: int = 1, bias: bool = True, rng: Rng,
+        dilation: Any = 1, groups: int = 1, bias: Bias = True, rng: Rng,
         w_init: Initializer = glorot, w_mask: Any = None,
     ) -> None:  # fmt: skip
         if groups < 1 or n_in % groups or n_out % groups:
@@ -71,10 +72,10 @@ class Conv(Module):
             )  # fmt: skip
         self.stride = per_axis("stride", stride, self.axes)
         self.dilation = per_axis("dilation", dilation, self.axes)
-        self.padding, self.groups = padding, groups
+        self.padding, self.groups = checked_padding(padding, self.axes), groups
         shape = (*per_axis("kernel_size", kernel_size, self.axes), n_in // groups, n_out)
-        self.weight = Param(w_init(rng, shape))
-        self.bias = Param(constant((n_out,), 0.0)) if bias else None
+        self.weight = Param(drawn(w_init, rng, shape))
+        self.bias = initial_bias(bias, (n_out,))
         self.w_mask = None if w_mask is None else _mask(w_mask, shape)
 
     def __call__(self, x: Any) -> Any:

@@ -14,6 +14,7 @@ from etp_ir.errors import ModelError, nearest
 from ..functional import spike, stop_gradient
 from ..init import Initializer, Rng, lecun
 from ..model import Module, State
+from .bias import Bias
 from .cell import register
 from .synapse import CurrentSynapse, decay
 
@@ -80,7 +81,7 @@ class _LeakyNeurons(Module):
         detach_reset: bool = True,
         surrogate: str | Callable[[Any], Any] = "sigmoid",
         recurrent: bool = True,
-        bias: float | None = None,
+        bias: Bias = None,
         rng: Rng,
         w_in_init: Initializer = W_IN,
         w_rec_init: Initializer = W_REC,

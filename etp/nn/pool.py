@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ..model import Module
-from ..windowing import per_axis
+from ..windowing import checked_padding, per_axis
 from .pooling import adaptive_avg_pool, avg_pool, global_avg_pool, max_pool
 
 
@@ -30,7 +30,7 @@ class MaxPool(Module):
     def __init__(self, window: Any, stride: Any = None, *, padding: Any = "VALID") -> None:
         self.window = per_axis("the window", window, self.axes)
         self.stride = self.window if stride is None else per_axis("stride", stride, self.axes)
-        self.padding = padding
+        self.padding = checked_padding(padding, self.axes)
 
     def __call__(self, x: Any) -> Any:
         """Return the maxima of ``x`` [..., *spatial, C]."""
@@ -80,7 +80,7 @@ class AvgPool(Module):
     ) -> None:  # fmt: skip
         self.window = per_axis("the window", window, self.axes)
         self.stride = self.window if stride is None else per_axis("stride", stride, self.axes)
-        self.padding = padding
+        self.padding = checked_padding(padding, self.axes)
         self.count_padding = count_padding
 
     def __call__(self, x: Any) -> Any:
