@@ -86,10 +86,13 @@ class Engine:
                 raise type(error)(f"{error}\n{_read_as(batch, types)}") from error
         return self.steps[key]
 
-    def compile(self, batch: Batch, stretch: int | None = None) -> Compiled:
+    def compile(
+        self, batch: Batch, stretch: int | None = None, *, met: bool = True
+    ) -> Compiled:  # fmt: skip
         """Return the model compiled for the types of a batch with targets.
 
-        ``stretch`` is the number of steps with fixed weights; by default all of them.
+        ``stretch`` is the number of steps with fixed weights; by default all of them. ``met`` says
+        whether the batch is one that was met, and not only its types.
 
         Raises
         ------
@@ -109,16 +112,16 @@ class Engine:
         check_labels(self.loss, batch.ys, batch.mask, output.shape[-1] if output.rank else 1)
         self.seen = self.compiled[key], batch.length, batch.size
         self.stretch = min(stretch or batch.length, batch.length)
-        self.warn(self.compiled[key], batch.length)
+        self.warn(self.compiled[key], batch.length, batch.size if met else None)
         return self.compiled[key]
 
-    def warn(self, compiled: Compiled, length: int) -> None:
+    def warn(self, compiled: Compiled, length: int, size: int | None) -> None:
         """Issue the warnings of what was compiled, each once for this model."""
-        case = (id(compiled), self.stretch < length, compiled.streamed)
+        case = (id(compiled), self.stretch < length, compiled.streamed, size == 1)
         if case in self.looked:
             return
         self.looked.add(case)
-        records = compiled.diagnostics(self.stretch, length)
+        records = compiled.diagnostics(self.stretch, length, size)
         warn(r for r in records if (r.kind, r.parameter, r.state) not in self.warned)
         self.warned.update((r.kind, r.parameter, r.state) for r in records)
 

@@ -298,10 +298,10 @@ class Learner:
     @placed
     def graph(self) -> ETraceGraph:
         """Hidden groups, relations, statuses, diagnostics and ``explain(path)``."""
-        compiled, length, _ = self.engine.last()
+        compiled, length, size = self.engine.last()
         stretch = self.engine.stretch
         found = compiled.statuses(stretch, length)
-        records = compiled.diagnostics(stretch, length, found)
+        records = compiled.diagnostics(stretch, length, size, found)
         return ETraceGraph(compiled.structure, found, records, compiled.step.places)
 
     @placed
@@ -322,7 +322,7 @@ class Learner:
             return np.broadcast_to(array, (length, self.batch_size, *array.shape))
 
         xs = {n: spread(a, n) for n, a in named(x).items()}
-        self.engine.compile(check_batch(xs, spread(y, "y"), None, check=False))
+        self.engine.compile(check_batch(xs, spread(y, "y"), None, check=False), met=False)
 
     # -- life cycle -------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
