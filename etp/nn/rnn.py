@@ -20,6 +20,7 @@ _OTHERS = ("PReLU", "glu", "log_softmax", "softmax")
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "identity": xp.positive,
     **{name: getattr(activation, name) for name in activation.__all__ if name not in _OTHERS},
+    "swish": activation.silu,  # its other name
 }
 
 
