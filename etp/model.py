@@ -20,6 +20,7 @@ from .given import mistake
 from .initial import enter
 from .mode import evaluation
 from .naming import named_by_locals
+from .outline import outline
 from .place import place_of
 from .variables import Buffer, Param, State, StepTrace, Variable, current_trace
 
@@ -43,6 +44,8 @@ class Module:
                 how="define __call__(self, x): one step for one example, returning its output",
             )
         )
+
+    __repr__ = outline
 
     def __setattr__(self, name: str, value: Any) -> None:
         held = self.__dict__.get(name)

@@ -12,17 +12,19 @@ from etp_ir.errors import ModelError, ShapeError
 from ..conv import conv, conv_transpose
 from ..given import mistake
 from ..init import Initializer, Rng, drawn, glorot
-from ..model import Module, Param
+from ..model import Param
 from ..windowing import checked_padding, per_axis
 from .bias import Bias, initial_bias
+from .family import Family
 
 
-class Conv(Module):
-    r"""Convolution, $y_{p,o} = b_o + \sum_{k,i} x_{p s + k d - l,\; i}\; w_{k,i,o}$.
+class Conv(Family):
+    r"""What the convolutions have in common.
 
-    Base of `Conv1d`, `Conv2d` and `Conv3d`, see `etp.conv`; and of `ConvTranspose1d`,
-    `ConvTranspose2d` and `ConvTranspose3d`, in which zeros lie between the elements of the input,
-    see `etp.conv_transpose`.
+    $$y_{p,o} = b_o + \sum_{k,i} x_{p s + k d - l,\; i}\; w_{k,i,o}$$
+
+    The kernel is not reversed, see `etp.conv`; channels are last. A transposed convolution is the
+    same with zeros between the elements of the input, see `etp.conv_transpose`.
 
     Parameters
     ----------
@@ -100,36 +102,36 @@ def _mask(given: Any, shape: tuple[int, ...]) -> Any:
 
 
 class Conv1d(Conv):
-    """Convolution of [..., W, n_in]; see `Conv`."""
+    """Convolution of [..., W, n_in] to [..., W, n_out]."""
 
     axes = 1
 
 
 class Conv2d(Conv):
-    """Convolution of [..., H, W, n_in]; see `Conv`."""
+    """Convolution of [..., H, W, n_in] to [..., H, W, n_out]."""
 
     axes = 2
 
 
 class Conv3d(Conv):
-    """Convolution of [..., D, H, W, n_in]; see `Conv`."""
+    """Convolution of [..., D, H, W, n_in] to [..., D, H, W, n_out]."""
 
     axes = 3
 
 
 class ConvTranspose1d(Conv):
-    """Transposed convolution of [..., W, n_in]; see `Conv`."""
+    """Transposed convolution of [..., W, n_in] to [..., W, n_out]."""
 
     axes, transposed = 1, True
 
 
 class ConvTranspose2d(Conv):
-    """Transposed convolution of [..., H, W, n_in]; see `Conv`."""
+    """Transposed convolution of [..., H, W, n_in] to [..., H, W, n_out]."""
 
     axes, transposed = 2, True
 
 
 class ConvTranspose3d(Conv):
-    """Transposed convolution of [..., D, H, W, n_in]; see `Conv`."""
+    """Transposed convolution of [..., D, H, W, n_in] to [..., D, H, W, n_out]."""
 
     axes, transposed = 3, True

@@ -83,7 +83,7 @@ class LeakySpikeReadout(Module):
     tau, dt
         Time constant, a number or one entry per output, and length of a step, in one unit.
     threshold, reset, detach_reset, surrogate
-        See `Membrane`.
+        See `LIFCell`.
     bias
         See `Linear`.
     rng, w_init

@@ -45,7 +45,7 @@ class SparseLinear(Module):
         Generator or seed of the places and of the initial weight.
     w_init
         Initial nonzeros, ``(rng, pattern) -> array``. By default those of the matrix given, and
-        for a pattern without numbers `scaled_normal`.
+        for a pattern without numbers normal ones of variance 1 over the inputs of their column.
 
     Raises
     ------
