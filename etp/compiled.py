@@ -119,14 +119,15 @@ class Compiled:
         return statuses(self.structure, o.rule, o.window, self._truncated(stretch, length))
 
     def diagnostics(
-        self, stretch: int, length: int, found: dict[str, Status] | None = None
-    ) -> tuple[CompilationRecord, ...]:
-        """Return the records of what was found and left out; ``found`` are the statuses."""
+        self, stretch: int, length: int, size: int | None,
+        found: dict[str, Status] | None = None,
+    ) -> tuple[CompilationRecord, ...]:  # fmt: skip
+        """Return the records for batches of a size; ``found`` are the statuses."""
         o = self.options
         return diagnose(Case(
             self.structure, found or self.statuses(stretch, length), o.rule, o.window,
             truncated=self._truncated(stretch, length), trace_dtype=o.trace_dtype,
-            places=self.step.places, streamed=self.streamed,
+            places=self.step.places, streamed=self.streamed, size=size,
         ))  # fmt: skip
 
     def _truncated(self, stretch: int, length: int) -> int | None:
@@ -215,7 +216,7 @@ class Compiled:
             o.rule.name, backend, batch, o.window, choice.label, choice.why,
             tuple(g.states for g in self.structure.groups),
             parameter_reports(self.structure, found, self.steps.traces, batch),
-            self.diagnostics(stretch, length, found), flops, moved,
+            self.diagnostics(stretch, length, batch, found), flops, moved,
             str(o.scope), o.tail, {} if self.offline else self._prices(batch),
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from etp_ir.namespace.dispatch import array, builder_of, cast, extension, result
 from etp_ir.primitive import get
 from etp_ir.primitives.etp_conv import Layout, spatial_axes
 from etp_ir.tracer import bind, unwrap
-from etp_ir.windows import dilated
+from etp_ir.windows import Window, dilated
 
 from .functional import element_wise
 from .given import mistake
@@ -60,7 +60,8 @@ def conv(
     Raises
     ------
     ShapeError
-        If ranks, channels or groups of ``x``, kernel and bias do not fit, with the user's line.
+        If ranks, channels or groups of ``x``, kernel and bias do not fit, or the kernel is larger
+        than the padded input, with the user's line.
     ModelError
         If an option is not of the forms above.
     """
@@ -79,6 +80,15 @@ def conv(
             "give the padding in numbers, or use etp.conv_transpose",
         )  # fmt: skip
     frame = pads(padding, sizes, taps, steps, apart)
+    for n, k, s, (low, high), up, d in zip(sizes, taps, steps, frame, spread, apart, strict=True):
+        window = Window(n, k, s, low, high, up, d)
+        if n and not window.results:
+            raise mistake(
+                ShapeError, f"a kernel of {k} taps, {dilated(k, d)} wide, does not fit an axis of "
+                f"{dilated(n, up)} positions, padded by {(low, high)}: the input is "
+                f"{list(_shape(image))}",
+                'make the kernel or its dilation smaller, or pad more, as "SAME" does',
+            )  # fmt: skip
     y = _conv(
         image, weight, layout=layout, strides=steps, padding=frame, lhs_dilation=spread,
         rhs_dilation=apart, groups=feature_group_count,

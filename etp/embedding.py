@@ -32,7 +32,8 @@ def embedding(indices: Any, w: Any) -> Any:
     ----------
     indices
         Integers from 0 to the number of rows, less one: a number, or an array of any shape.
-        They are checked where they are known, not in a traced model.
+        They are checked where they are known. A learner checks those that are an input of the
+        step, or part of one, in the data it is given; what a model computes is not checked.
     w
         Weight of shape (rows, ...): a `Param`, or an expression of parameters.
 

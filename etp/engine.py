@@ -15,6 +15,7 @@ from etp_ir.types import DType
 
 from .compiled import Compiled, Options
 from .compiler.records import warn
+from .indices import IndexRange, check_indices, index_ranges
 from .keys import Stretch
 from .losses import check_labels
 from .model import Module, TracedStep, trace_step
@@ -36,6 +37,8 @@ class Engine:
         The model compiled for the last data, with their length and batch size.
     stretch
         Steps with fixed weights when the last data were met: less than their length in training.
+    ranges
+        What integers the inputs of a step may hold, by identity of the step.
     looked, warned
         What was looked through for warnings, and what was warned about.
     """
@@ -47,6 +50,7 @@ class Engine:
     dtype: DType
     check: bool
     steps: dict[Any, TracedStep] = field(init=False, factory=dict)
+    ranges: dict[int, tuple[IndexRange, ...]] = field(init=False, factory=dict)
     compiled: dict[Any, Compiled] = field(init=False, factory=dict)
     executables: dict[Any, Executable] = field(init=False, factory=dict)
     seen: tuple[Compiled, int, int] | None = field(init=False, default=None)
@@ -82,10 +86,13 @@ class Engine:
                 raise type(error)(f"{error}\n{_read_as(batch, types)}") from error
         return self.steps[key]
 
-    def compile(self, batch: Batch, stretch: int | None = None) -> Compiled:
+    def compile(
+        self, batch: Batch, stretch: int | None = None, *, met: bool = True
+    ) -> Compiled:  # fmt: skip
         """Return the model compiled for the types of a batch with targets.
 
-        ``stretch`` is the number of steps with fixed weights; by default all of them.
+        ``stretch`` is the number of steps with fixed weights; by default all of them. ``met`` says
+        whether the batch is one that was met, and not only its types.
 
         Raises
         ------
@@ -105,16 +112,16 @@ class Engine:
         check_labels(self.loss, batch.ys, batch.mask, output.shape[-1] if output.rank else 1)
         self.seen = self.compiled[key], batch.length, batch.size
         self.stretch = min(stretch or batch.length, batch.length)
-        self.warn(self.compiled[key], batch.length)
+        self.warn(self.compiled[key], batch.length, batch.size if met else None)
         return self.compiled[key]
 
-    def warn(self, compiled: Compiled, length: int) -> None:
+    def warn(self, compiled: Compiled, length: int, size: int | None) -> None:
         """Issue the warnings of what was compiled, each once for this model."""
-        case = (id(compiled), self.stretch < length, compiled.streamed)
+        case = (id(compiled), self.stretch < length, compiled.streamed, size == 1)
         if case in self.looked:
             return
         self.looked.add(case)
-        records = compiled.diagnostics(self.stretch, length)
+        records = compiled.diagnostics(self.stretch, length, size)
         warn(r for r in records if (r.kind, r.parameter, r.state) not in self.warned)
         self.warned.update((r.kind, r.parameter, r.state) for r in records)
 
@@ -152,9 +159,19 @@ class Engine:
         self, program: Program, step: TracedStep, constants: Mapping[str, Any],
         params: Mapping[str, Any], batch: Batch, draw: Stretch, weights: Any = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Return the arrays for the inputs of a program, all but traces and optimiser."""
+        """Return the arrays for the inputs of a program, all but traces and optimiser.
+
+        Raises
+        ------
+        etp.DataError
+            If an input holds an index that an embedding has no row for.
+        """
         given: dict[str, Any] = {**constants, **self.initial_states(step, batch.size), **params}
-        given.update(zip(step.inputs, batch.xs.values(), strict=True))
+        xs = dict(zip(step.inputs, batch.xs.values(), strict=True))
+        if id(step) not in self.ranges:
+            self.ranges[id(step)] = index_ranges(step.program)
+        check_indices(self.ranges[id(step)], xs)
+        given.update(xs)
         for port in program.inputs:
             if port.role.kind == "target":
                 given[port.name] = batch.ys

@@ -1,21 +1,27 @@
 """Initial weights as NumPy float32 arrays; the first argument is a generator or a seed.
 
-Shapes are (inputs, outputs); further axes in front, as in a convolution, multiply both.
+Shapes are (inputs, outputs); further axes in front, as in a convolution, multiply both. Layers
+take an initialiser as ``w_init``: a function of this module, its name, one of these with other
+options (``functools.partial(he, gain=0.5)``), or a function ``(rng, shape) -> array``. What draws
+nothing can be called without the generator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod, sqrt
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
-from etp_ir.errors import ModelError
+from etp_ir.errors import ModelError, ShapeError, nearest
+
+from .given import mistake
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 Rng = np.random.Generator | int | None
-Initializer = Callable[[Any, Sequence[int]], Array]
+Initializer = Callable[[Any, Sequence[int]], Array] | str
+Shape = Sequence[int] | int
 
 
 def _fans(shape: Sequence[int]) -> tuple[int, int]:
@@ -26,18 +32,49 @@ def _fans(shape: Sequence[int]) -> tuple[int, int]:
     return shape[-2] * field, shape[-1] * field
 
 
-def zeros(shape: Sequence[int]) -> Array:
-    """Return zeros."""
-    return np.zeros(shape, np.float32)
+@overload
+def zeros(shape: Shape, /) -> Array: ...
+@overload
+def zeros(rng: Any, shape: Shape) -> Array: ...
+def zeros(rng: Any = None, shape: Any = None) -> Array:
+    """Return zeros: ``zeros(shape)``, or ``zeros(rng, shape)`` like every initialiser."""
+    return np.zeros(rng if shape is None else shape, np.float32)
 
 
-def ones(shape: Sequence[int]) -> Array:
-    """Return ones."""
-    return np.ones(shape, np.float32)
+@overload
+def ones(shape: Shape, /) -> Array: ...
+@overload
+def ones(rng: Any, shape: Shape) -> Array: ...
+def ones(rng: Any = None, shape: Any = None) -> Array:
+    """Return ones: ``ones(shape)``, or ``ones(rng, shape)`` like every initialiser."""
+    return np.ones(rng if shape is None else shape, np.float32)
 
 
-def constant(shape: Sequence[int], number: float) -> Array:
-    """Return one number everywhere."""
+@overload
+def constant(shape: Shape, number: float, /) -> Array: ...
+@overload
+def constant(shape: Shape, /, *, number: float) -> Array: ...
+@overload
+def constant(rng: Any, shape: Shape, number: float) -> Array: ...
+def constant(rng: Any = None, shape: Any = None, number: Any = None) -> Array:
+    """Return one number everywhere: ``constant(shape, number)``, or with a generator before.
+
+    As an initialiser it is ``functools.partial(constant, number=0.1)``.
+
+    Raises
+    ------
+    ModelError
+        If there is no number.
+    """
+    if shape is None:
+        shape = rng
+    elif number is None:
+        shape, number = rng, shape
+    if number is None or np.ndim(number):
+        raise mistake(
+            ModelError, "etp.init.constant without its number",
+            "as w_init, give functools.partial(etp.init.constant, number=0.1)",
+        )  # fmt: skip
     return np.full(shape, number, np.float32)
 
 
@@ -189,3 +226,45 @@ def _matrix(shape: Sequence[int]) -> tuple[int, int]:
     if len(shape) != 2:
         raise ModelError(f"a matrix has two axes, got the shape {tuple(shape)}")
     return int(shape[0]), int(shape[1])
+
+
+# -- initialisers as layers take them --------------------------------------------------------
+INITIALIZERS: dict[str, Callable[[Any, Sequence[int]], Array]] = {
+    f.__name__: f
+    for f in (
+        zeros, ones, uniform, normal, truncated_normal, glorot, glorot_normal, he, he_uniform,
+        lecun, lecun_uniform, orthogonal, sparse, excitatory_inhibitory, identity, diagonal,
+    )
+}  # fmt: skip
+
+
+def drawn(initializer: Initializer, rng: Rng, shape: Sequence[int]) -> Array:
+    """Return what an initialiser, or the function of this module of that name, makes.
+
+    Raises
+    ------
+    ModelError
+        If it is neither a function nor a name of one, with the user's line.
+    ShapeError
+        If the array has another shape, with the user's line.
+    """
+    if isinstance(initializer, str):
+        if initializer not in INITIALIZERS:
+            known = nearest(initializer, [*INITIALIZERS])
+            raise mistake(
+                ModelError, f"no initialiser {initializer!r}{known}",
+                "give the name of a function of etp.init, or a function (rng, shape) -> array",
+            )  # fmt: skip
+        initializer = INITIALIZERS[initializer]
+    if not callable(initializer):
+        raise mistake(
+            ModelError, f"an initialiser is a function or a name, got {initializer!r}",
+            "give etp.init.glorot or another; for given numbers, lambda rng, shape: array",
+        )  # fmt: skip
+    array = initializer(rng, shape)
+    if np.shape(array) != tuple(shape):
+        raise mistake(
+            ShapeError, f"an initialiser made {np.shape(array)} where {tuple(shape)} was asked for",
+            "return an array of the shape that it is called with",
+        )  # fmt: skip
+    return array

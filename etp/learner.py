@@ -17,6 +17,7 @@ from .checkpoint import pack, unpack
 from .compiled import Options, Stages, predict_program
 from .compiler.graph import ETraceGraph
 from .compiler.report import Report
+from .copying import copy_to
 from .engine import Engine, named
 from .fit import History, fit
 from .initial import is_flag
@@ -91,6 +92,8 @@ class Learner:
     @placed
     def params(self, new: Mapping[str, Any]) -> None:
         self._params = {**self._params, **self.as_params(new)}
+
+    copy_to = placed(copy_to)
 
     @property
     def held(self) -> dict[str, Any]:
@@ -295,10 +298,10 @@ class Learner:
     @placed
     def graph(self) -> ETraceGraph:
         """Hidden groups, relations, statuses, diagnostics and ``explain(path)``."""
-        compiled, length, _ = self.engine.last()
+        compiled, length, size = self.engine.last()
         stretch = self.engine.stretch
         found = compiled.statuses(stretch, length)
-        records = compiled.diagnostics(stretch, length, found)
+        records = compiled.diagnostics(stretch, length, size, found)
         return ETraceGraph(compiled.structure, found, records, compiled.step.places)
 
     @placed
@@ -319,7 +322,7 @@ class Learner:
             return np.broadcast_to(array, (length, self.batch_size, *array.shape))
 
         xs = {n: spread(a, n) for n, a in named(x).items()}
-        self.engine.compile(check_batch(xs, spread(y, "y"), None, check=False))
+        self.engine.compile(check_batch(xs, spread(y, "y"), None, check=False), met=False)
 
     # -- life cycle -------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from attrs import define, field, frozen
 from etp_ir.builder import Builder
 from etp_ir.core import Program, Role, Value
 from etp_ir.errors import ModelError, compose, nearest
-from etp_ir.source import Source
+from etp_ir.source import Source, traced_call
 from etp_ir.tracer import Tracer, operand, unwrap
 from etp_ir.types import F32, DType, TensorType, dtype_of, type_of
 
@@ -20,6 +20,7 @@ from .given import mistake
 from .initial import enter
 from .mode import evaluation
 from .naming import named_by_locals
+from .outline import outline
 from .place import place_of
 from .variables import Buffer, Param, State, StepTrace, Variable, current_trace
 
@@ -43,6 +44,8 @@ class Module:
                 how="define __call__(self, x): one step for one example, returning its output",
             )
         )
+
+    __repr__ = outline
 
     def __setattr__(self, name: str, value: Any) -> None:
         held = self.__dict__.get(name)
@@ -96,7 +99,11 @@ class Module:
                 raise ModelError(f"no parameter or state {path!r}{nearest(path, list(variables))}")
         missing = [path for path in variables if path not in arrays]
         if missing:
-            raise ModelError(f"no array for {', '.join(missing)}")
+            raise mistake(
+                ModelError, f"no array for {', '.join(missing)}",
+                "give all that state_dict() returns; learner.copy_to(model) puts what a learner "
+                "has trained into its model",
+            )  # fmt: skip
         before = {path: v.value for path, v in variables.items()}
         try:
             for path, variable in variables.items():
@@ -266,7 +273,7 @@ def trace_step(
     _check_signature(model, x)
     paths = {id(m): path for path, m in reversed(found.modules.items())}
     with trace.active(), evaluation(not training), named_by_locals(builder, paths):
-        result = model(x)
+        result = traced_call(model, x)
     with trace.active():
         output = _output(builder, model, unwrap(result))
     outputs: list[tuple[Any, Role]] = [(output, Role("output"))]

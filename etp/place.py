@@ -9,7 +9,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from etp_ir.errors import ETPError
-from etp_ir.source import user_source
+from etp_ir.source import Source, user_source
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,9 +35,9 @@ def placed(function: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def locate(error: ETPError) -> None:
-    """Add the user's line to an error without one, below what it says is wrong."""
-    source, text = user_source(), str(error)
+def locate(error: ETPError, at: Source | None = None) -> None:
+    """Add a line to an error without one, below what it says is wrong; by default the user's."""
+    source, text = at or user_source(), str(error)
     if source is None or _PLACE.search(text):
         return
     what, _, rest = text.partition("\n")

@@ -12,7 +12,7 @@ import numpy as np
 from etp_ir.bilinear import Bilinear, Trained
 from etp_ir.builder import Builder
 from etp_ir.core import Operand, freeze
-from etp_ir.errors import ModelError, nearest
+from etp_ir.errors import ModelError, compose, nearest
 from etp_ir.interpreter import run
 from etp_ir.jacobian import jacobian
 from etp_ir.marked import marked
@@ -182,10 +182,10 @@ def _spelled(
         letters = free_letters("", sum(ranks))
         return letters[: ranks[0]], letters[ranks[0] :]
     if (len(pair[0]), len(pair[1])) != ranks:
-        raise mistake(
-            ModelError, f"{name} has a weight of {ranks[0]} axes and a result of {ranks[1]}, and "
-            f"was declared with {pair[0]!r} -> {pair[1]!r}", "give one letter for each axis",
-        )  # fmt: skip
+        raise ModelError(compose(
+            f"{name} has a weight of {ranks[0]} axes and a result of {ranks[1]}, and "
+            f"was declared with {pair[0]!r} -> {pair[1]!r}", how="give one letter for each axis",
+        ))  # fmt: skip
     return pair
 
 
@@ -214,11 +214,11 @@ def _check(
     claimed = np.einsum(f"{letters},{result}->{own}", declared, ct)
     scale = np.abs(actual).max(initial=0) + np.abs(claimed).max(initial=0)
     if np.abs(actual - claimed).max(initial=0) > 1e-4 * scale:
-        raise mistake(
-            ModelError, f"{name} was declared with the axes {own!r} -> {result!r} of a weight, but "
+        raise ModelError(compose(
+            f"{name} was declared with the axes {own!r} -> {result!r} of a weight, but "
             "elements of it act on others of the result too",
-            "give letters of their own to axes that differ, or None in place of the letters",
-        )  # fmt: skip
+            how="give letters of their own to axes that differ, or None in place of the letters",
+        ))  # fmt: skip
     _CHECKED.add(key)
 
 

@@ -23,7 +23,7 @@ def advance(learner: Learner, x: Any, y: Any, mask: Any, optimizer: Any) -> floa
     stream = learner.stream or engine.stream(compiled, batch.size)
     _check_stream(stream, compiled, batch.size)
     run = engine.executable(("online", batch.size), compiled, lambda: compiled.online(batch.size))
-    engine.warn(compiled, 1)
+    engine.warn(compiled, 1, batch.size)
     draw, after = learner.draws.step()
     given = engine.arguments(
         run.program, compiled.step, compiled.loss.constants, learner.held, batch, draw,

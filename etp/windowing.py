@@ -79,7 +79,8 @@ def pads(
             found.append((small, large) if given.upper() == "SAME" else (large, small))
         return tuple(found)
     try:
-        rows = [given] * len(sizes) if np.ndim(given) == 0 else list(given)
+        whole = not isinstance(given, (list, tuple)) and np.ndim(given) == 0
+        rows = [given] * len(sizes) if whole else list(given)
         pairs = [(index(r),) * 2 if np.ndim(r) == 0 else tuple(map(index, r)) for r in rows]
     except (TypeError, ValueError):
         pairs = []
@@ -89,6 +90,18 @@ def pads(
             'give "SAME", "VALID", a number, or a pair (low, high) for each spatial axis',
         )  # fmt: skip
     return tuple((low, high) for low, high in pairs)
+
+
+def checked_padding(given: Any, axes: int) -> Any:
+    """Return a padding as it was given, if it is one of `pads` for so many spatial axes.
+
+    Raises
+    ------
+    ModelError
+        If it is not.
+    """
+    pads(given, *[(1,) * axes] * 4)
+    return given
 
 
 def layout_of(dimension_numbers: Any, kernel_rank: int) -> tuple[Layout, bool]:

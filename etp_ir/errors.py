@@ -58,10 +58,17 @@ def compose(what: str, *, where: str = "", how: str = "") -> str:
 
 
 def nearest(name: str, known: list[str] | tuple[str, ...]) -> str:
-    """Return ``"; did you mean 'x'?"`` with the closest known name, or a list of them all."""
+    """Return ``"; did you mean 'x'?"`` with the closest known name, or a list of them all.
+
+    The first name that ends in what was given is the closest, as ``softmax_cross_entropy`` is to
+    ``cross_entropy``.
+    """
     import difflib
 
-    close = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
+    lowered, wanted = [k.lower() for k in known], name.lower()
+    close = [k for k in lowered if k.endswith((f"_{wanted}", f".{wanted}"))]
+    if not close or wanted in lowered:
+        close = difflib.get_close_matches(wanted, lowered, n=1, cutoff=0.5)
     if close:
         match = next(k for k in known if k.lower() == close[0])
         return f"; did you mean {match!r}?"

@@ -10,9 +10,10 @@ import numpy as np
 from attrs import frozen
 
 from etp_ir.errors import ModelError, nearest
+from etp_ir.types import F32, TensorType
 
 from .. import nn
-from ..model import Module
+from ..model import Module, trace_step
 
 Part = Callable[..., Module]
 
@@ -64,7 +65,9 @@ class Recipe:
         """Return the model with initial weights drawn from a seed."""
         rng = np.random.default_rng(seed)
         cell = self.cell(n_in, hidden, length=length, rng=rng)
-        return Classifier(cell, self.readout(hidden, n_out, length=length, rng=rng))
+        # Some cells return as many numbers as they read, whatever their states are.
+        (width,) = trace_step(cell, TensorType(F32, (n_in,))).program.output("output").type.shape
+        return Classifier(cell, self.readout(width, n_out, length=length, rng=rng))
 
 
 def _plain(cell: Part) -> Part:
@@ -95,12 +98,22 @@ def _leaky(before: int, after: int, *, length: int, rng: np.random.Generator) ->
 _gated = partial(Recipe, readout=_plain(nn.Linear))
 _network = partial(Recipe, readout=_leaky, hidden=256, lr=3e-3, epochs=20, loss_share=0.375)
 
-RECIPES = {
+_TUNED = {
     "gru": _gated("GRU", _plain(nn.GRUCell)),
     "lstm": _gated("LSTM", _plain(nn.LSTMCell)),
     "rnn": _gated("simple RNN", _plain(nn.VanillaRNNCell), hidden=128, lr=1e-3),
     "lif": _network("LIF network", _spiking(nn.LIFCell)),
     "alif": _network("ALIF network", _spiking(nn.ALIFCell)),
+}
+# Every other cell with its own defaults; ``VanillaRNNCell`` is ``rnn``.
+_OTHERS = {
+    name.removesuffix("Cell"): cell
+    for name, cell in nn.cells().items()
+    if cell is not nn.VanillaRNNCell
+}
+RECIPES = {
+    **{name.lower(): _gated(name, _plain(cell)) for name, cell in _OTHERS.items()},
+    **_TUNED,
 }
 
 

@@ -7,7 +7,12 @@ from typing import Annotated
 import typer
 
 Task = Annotated[str, typer.Argument(help="The data: digits.", show_default=True)]
-Model = Annotated[str, typer.Option(help="gru, lstm, rnn, lif or alif.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="gru, lstm, rnn, lif or alif; or another cell of etp.nn as it is, such as mgu."
+    ),
+]
 Rule = Annotated[str, typer.Option(help="Learning rule; `etp rules` lists them.")]
 Backend = Annotated[str, typer.Option(help="auto, or a name that `etp backends` lists.")]
 Update = Annotated[

@@ -34,6 +34,8 @@ class Case:
         Where parameters and states were made, by dotted path.
     streamed
         Whether steps come one at a time.
+    size
+        Examples in a batch, if that is known.
     """
 
     structure: Structure
@@ -44,6 +46,7 @@ class Case:
     trace_dtype: DType | None = None
     places: Mapping[str, Source] = field(factory=dict)
     streamed: bool = False
+    size: int | None = None
 
     @cached_property
     def paths(self) -> Paths:

@@ -71,6 +71,13 @@ def _choices(case: Case) -> Iterator[CompilationRecord]:
         yield record(
             DiagnosticKind.STREAMED_WINDOW, f"learner.step reads window {case.window} as window 1"
         )
+    if case.size == 1:
+        for node in s.program.nodes:
+            if node.primitive.across is not None:
+                yield record(
+                    DiagnosticKind.SINGLE_EXAMPLE, "etp.batch_mean is taken of one example",
+                    source=node.source,
+                )  # fmt: skip
     kept = next(iter(s.states.values()))[0].type.dtype if s.states else None
     stored = None if case.traceless else case.trace_dtype
     if stored is not None and kept is not None and stored.name != kept.name:

@@ -272,6 +272,12 @@ class DiagnosticKind(Enum):
         "step, as window 1 does",
         "compile with window=1, or call grad or fit on whole sequences",
     )  # fmt: skip
+    SINGLE_EXAMPLE = (
+        "ETP608", "warning",
+        "a mean over a batch of one example is that example itself: statistics of it say nothing, "
+        "and batch normalisation takes away what differs from example to example",
+        "train on larger batches, or normalise each example with etp.nn.GroupNorm or LayerNorm",
+    )  # fmt: skip
 
     def __init__(self, code: str, level: str, meaning: str, mend: str) -> None:
         self.code = code

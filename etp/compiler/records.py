@@ -115,7 +115,8 @@ def warn(records: Iterable[CompilationRecord]) -> None:
         text = f"{kind.code}: {first.message}"
         if len(found) > 1:
             text += f" (also {subjects(found[1:])})"
-        text += f"\n  {first.why}\n{first.how}"
+        # Indented alike, as Python shows the line of the warning below them.
+        text += f"\n  {first.why}\n  {first.how}"
         at = first.source or user_source()
         file, line = (at.file, at.line) if at else ("<model>", 1)
         warnings.warn_explicit(text, CompilationWarning, file, line)

@@ -9,9 +9,11 @@ from attrs import field, frozen
 from etp_ir.bilinear import Bilinear, Trained
 from etp_ir.builder import Builder
 from etp_ir.core import Node, Operand, Value
+from etp_ir.errors import ETPError
 from etp_ir.tracer import Tracer, wrap
 from etp_ir.types import TensorType
 
+from ..place import locate
 from ..rules.algebra import RESERVED
 
 
@@ -49,7 +51,11 @@ class Use:
     @cached_property
     def form(self) -> Bilinear:
         """The letters of the operation."""
-        form: Bilinear = self.trained.form(*self.node.inputs, **self.node.attrs)
+        try:
+            form: Bilinear = self.trained.form(*self.node.inputs, **self.node.attrs)
+        except ETPError as error:
+            locate(error, self.node.source)
+            raise
         return form.avoiding(RESERVED)
 
     def input(self, builder: Builder) -> Tracer | None:

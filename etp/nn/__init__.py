@@ -44,6 +44,7 @@ from .dropout import Dropout
 from .effective import Effective
 from .elman import ElmanCell
 from .embedding import Embedding
+from .flatten import Flatten
 from .grouped import GroupedLinear
 from .gru import GRUCell
 from .ind_rnn import IndRNNCell
@@ -91,8 +92,9 @@ __all__ = [
     "ALIFCell", "AdaptiveAvgPool", "AvgPool1d", "AvgPool2d", "AvgPool3d", "BatchNorm1d",
     "BatchNorm2d", "Bidirectional", "CFNCell", "CTRNNCell", "Conv1d", "Conv2d", "Conv3d",
     "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "CurrentSynapse", "Dropout",
-    "Effective", "ElmanCell", "Embedding", "GRUCell", "Gate", "GlobalAvgPool", "GroupNorm",
-    "GroupedLinear", "IndRNNCell", "JordanCell", "LIFCell", "LRUCell", "LSTMCell", "LayerNorm",
+    "Effective", "ElmanCell", "Embedding", "Flatten", "GRUCell", "Gate", "GlobalAvgPool",
+    "GroupNorm", "GroupedLinear", "IndRNNCell", "JordanCell", "LIFCell", "LRUCell", "LSTMCell",
+    "LayerNorm",
     "LeakyRateReadout", "LeakySpikeReadout", "Linear", "LoRA", "MGUCell", "MaxPool1d",
     "MaxPool2d", "MaxPool3d", "MiniGRUCell", "MiniLSTMCell", "MinimalRNNCell", "PReLU", "RMSNorm",
     "RTUCell", "Residual", "S4DCell", "S5Cell", "ScaledWSLinear", "Sequential", "SignedWLinear",

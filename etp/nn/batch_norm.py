@@ -13,11 +13,12 @@ from ..given import mistake
 from ..mode import training
 from ..statistics import batch_mean
 from ..variables import Buffer
+from .family import Family
 from .norm import Affine, channel_axis, over_axis
 
 
-class BatchNorm(Affine):
-    r"""Normalisation of each channel over the batch, base of `BatchNorm1d` and `BatchNorm2d`.
+class BatchNorm(Family, Affine):
+    r"""Normalisation of each channel over the batch.
 
     $$y_c = g_c\, \frac{x_c - \mu_c}{\sqrt{\sigma_c^2 + \epsilon}} + b_c$$
 
@@ -111,13 +112,13 @@ class BatchNorm(Affine):
 
 
 class BatchNorm1d(BatchNorm):
-    """Batch normalisation of features (C,) or of channels along an axis (L, C); see `BatchNorm`."""
+    """Batch normalisation of features (C,) or of channels along an axis (L, C)."""
 
     ranks = (1, 2)
 
 
 class BatchNorm2d(BatchNorm):
-    """Batch normalisation of the channels of an image (H, W, C); see `BatchNorm`."""
+    """Batch normalisation of the channels of an image (H, W, C)."""
 
     ranks = (3,)
 

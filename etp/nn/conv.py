@@ -11,17 +11,20 @@ from etp_ir.errors import ModelError, ShapeError
 
 from ..conv import conv, conv_transpose
 from ..given import mistake
-from ..init import Initializer, Rng, constant, glorot
-from ..model import Module, Param
-from ..windowing import per_axis
+from ..init import Initializer, Rng, drawn, glorot
+from ..model import Param
+from ..windowing import checked_padding, per_axis
+from .bias import Bias, initial_bias
+from .family import Family
 
 
-class Conv(Module):
-    r"""Convolution, $y_{p,o} = b_o + \sum_{k,i} x_{p s + k d - l,\; i}\; w_{k,i,o}$.
+class Conv(Family):
+    r"""What the convolutions have in common.
 
-    Base of `Conv1d`, `Conv2d` and `Conv3d`, see `etp.conv`; and of `ConvTranspose1d`,
-    `ConvTranspose2d` and `ConvTranspose3d`, in which zeros lie between the elements of the input,
-    see `etp.conv_transpose`.
+    $$y_{p,o} = b_o + \sum_{k,i} x_{p s + k d - l,\; i}\; w_{k,i,o}$$
+
+    The kernel is not reversed, see `etp.conv`; channels are last. A transposed convolution is the
+    same with zeros between the elements of the input, see `etp.conv_transpose`.
 
     Parameters
     ----------
@@ -39,7 +42,7 @@ class Conv(Module):
     groups
         Groups of channels that do not mix; ``groups=n_in`` is a depthwise convolution.
     bias
-        Whether to add $b$, which starts at zero.
+        See `Linear`.
     rng
         Generator or seed of the initial weight.
     w_init
@@ -61,7 +64,7 @@ class Conv(Module):
 
     def __init__(
         self, n_in: int, n_out: int, kernel_size: Any, *, stride: Any = 1, padding: Any = "SAME",
-        dilation: Any = 1, groups: int = 1, bias: bool = True, rng: Rng,
+        dilation: Any = 1, groups: int = 1, bias: Bias = True, rng: Rng,
         w_init: Initializer = glorot, w_mask: Any = None,
     ) -> None:  # fmt: skip
         if groups < 1 or n_in % groups or n_out % groups:
@@ -71,10 +74,10 @@ class Conv(Module):
             )  # fmt: skip
         self.stride = per_axis("stride", stride, self.axes)
         self.dilation = per_axis("dilation", dilation, self.axes)
-        self.padding, self.groups = padding, groups
+        self.padding, self.groups = checked_padding(padding, self.axes), groups
         shape = (*per_axis("kernel_size", kernel_size, self.axes), n_in // groups, n_out)
-        self.weight = Param(w_init(rng, shape))
-        self.bias = Param(constant((n_out,), 0.0)) if bias else None
+        self.weight = Param(drawn(w_init, rng, shape))
+        self.bias = initial_bias(bias, (n_out,))
         self.w_mask = None if w_mask is None else _mask(w_mask, shape)
 
     def __call__(self, x: Any) -> Any:
@@ -99,36 +102,36 @@ def _mask(given: Any, shape: tuple[int, ...]) -> Any:
 
 
 class Conv1d(Conv):
-    """Convolution of [..., W, n_in]; see `Conv`."""
+    """Convolution of [..., W, n_in] to [..., W, n_out]."""
 
     axes = 1
 
 
 class Conv2d(Conv):
-    """Convolution of [..., H, W, n_in]; see `Conv`."""
+    """Convolution of [..., H, W, n_in] to [..., H, W, n_out]."""
 
     axes = 2
 
 
 class Conv3d(Conv):
-    """Convolution of [..., D, H, W, n_in]; see `Conv`."""
+    """Convolution of [..., D, H, W, n_in] to [..., D, H, W, n_out]."""
 
     axes = 3
 
 
 class ConvTranspose1d(Conv):
-    """Transposed convolution of [..., W, n_in]; see `Conv`."""
+    """Transposed convolution of [..., W, n_in] to [..., W, n_out]."""
 
     axes, transposed = 1, True
 
 
 class ConvTranspose2d(Conv):
-    """Transposed convolution of [..., H, W, n_in]; see `Conv`."""
+    """Transposed convolution of [..., H, W, n_in] to [..., H, W, n_out]."""
 
     axes, transposed = 2, True
 
 
 class ConvTranspose3d(Conv):
-    """Transposed convolution of [..., D, H, W, n_in]; see `Conv`."""
+    """Transposed convolution of [..., D, H, W, n_in] to [..., D, H, W, n_out]."""
 
     axes, transposed = 3, True

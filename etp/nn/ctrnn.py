@@ -13,6 +13,7 @@ from etp_ir.errors import ModelError
 from ..functional import element_wise
 from ..init import Initializer, Rng, glorot, orthogonal
 from ..model import Module, Param, State
+from .bias import Bias
 from .cell import register
 from .linear import Gate
 from .rnn import activation_function
@@ -64,7 +65,7 @@ class CTRNNCell(Module):
         dt: float = 1.0,
         train_tau: bool = False,
         activation: str | Callable[[Any], Any] = "tanh",
-        bias: float | None = 0.0,
+        bias: Bias = 0.0,
         rng: Rng,
         w_in_init: Initializer = glorot,
         w_rec_init: Initializer = orthogonal,

@@ -23,6 +23,11 @@ class Effective(ArrayLike, Module):
     """
 
     @property
+    def keeps(self) -> str:
+        """What holds for the weight whatever its parameters are; what adds to it breaks that."""
+        return ""
+
+    @property
     def value(self) -> Any:
         """The effective weight, computed once per step."""
         trace = current_trace()
@@ -37,18 +42,33 @@ class Effective(ArrayLike, Module):
 
 
 def weight_of(layer: Any, what: str) -> Any:
-    """Return the weight of a layer.
+    """Return the weight of a layer, for ``what`` changes it.
 
     Raises
     ------
     ModelError
-        If it has none.
+        If it has none with inputs and outputs, or one that keeps something.
     """
     weight = getattr(layer, "weight", None)
     if not isinstance(layer, Module) or not isinstance(weight, ArrayLike):
         raise mistake(
             ModelError, f"{what} is about a layer's `weight`, and {type(layer).__name__} has none",
             "give a layer such as etp.nn.Linear, or a module whose attribute `weight` is a Param",
+        )  # fmt: skip
+    shape = tuple(weight.shape)
+    if len(shape) < 2:
+        raise mistake(
+            ModelError, f"{what} of a weight of shape {shape}: {type(layer).__name__} keeps one "
+            "number for each connection, without axes of inputs and outputs",
+            "give a layer whose weight has inputs and outputs, such as etp.nn.Linear",
+        )  # fmt: skip
+    keeps = weight.keeps if isinstance(weight, Effective) else ""
+    if keeps:
+        raise mistake(
+            ModelError, f"{what} of {type(layer).__name__} would break what its weight keeps: "
+            f"{keeps}",
+            f"leave {what} away and train the layer itself, or give an etp.nn.Linear that starts "
+            "from the same weight and is free",
         )  # fmt: skip
     return weight
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..embedding import embedding
-from ..init import Initializer, Rng, normal
+from ..init import Initializer, Rng, drawn, normal
 from ..model import Module, Param
 
 
@@ -35,7 +35,7 @@ class Embedding(Module):
         w_init: Initializer = normal,
     ) -> None:
         shape = (size,) if isinstance(size, int) else tuple(size)
-        self.weight = Param(w_init(rng, (num, *shape)))
+        self.weight = Param(drawn(w_init, rng, (num, *shape)))
 
     def __call__(self, indices: Any) -> Any:
         """Return the vectors at ``indices``, an integer or an array of integers."""

@@ -48,7 +48,7 @@ class GatedCell(Module):
 
     @classmethod
     def from_torch_state_dict(
-        cls, state: Mapping[str, Any], *, layer: int = 0, prefix: str = ""
+        cls, state: Mapping[str, Any], *, layer: int | None = None, prefix: str = ""
     ) -> Self:
         """Return a cell with the weights of a layer of PyTorch.
 
@@ -58,14 +58,15 @@ class GatedCell(Module):
             What ``state_dict()`` of ``torch.nn.GRU``, ``LSTM``, ``GRUCell`` or ``LSTMCell``
             returned; arrays of any library will do. Without biases they are zero.
         layer
-            Which layer, where there are several.
+            Which layer, counted from 0, where there are several.
         prefix
             What the keys begin with, such as ``"rnn."``, if the layer is part of a module.
 
         Raises
         ------
         ModelError
-            If keys are missing, or there are some that this cell has no place for.
+            If it is no dict, or one of several layers without ``layer``; if keys are missing, or
+            there are some that this cell has no place for.
         ShapeError
             If the shapes do not fit together.
         """
@@ -74,7 +75,9 @@ class GatedCell(Module):
     def to_torch_state_dict(self, *, layer: int | None = 0, prefix: str = "") -> dict[str, Array]:
         """Return the weights as PyTorch names and lays them out; see `from_torch_state_dict`.
 
-        Of the two biases that PyTorch adds up, the first is the sum and the second zero.
+        Of the two biases that PyTorch adds up, the first is the sum and the second zero. To load
+        them there, make them tensors:
+        ``module.load_state_dict({k: torch.as_tensor(v) for k, v in arrays.items()})``.
 
         Parameters
         ----------
@@ -166,9 +169,9 @@ class GatedCell(Module):
 
 # -- reading -------------------------------------------------------------------------------
 def _read_torch(
-    state: Mapping[str, Any], gates: Sequence[str], layer: int, prefix: str
+    state: Mapping[str, Any], gates: Sequence[str], layer: int | None, prefix: str
 ) -> dict[str, Weights]:
-    suffix = "" if f"{prefix}weight_ih" in state else f"_l{layer}"
+    suffix = _suffix(state, layer, prefix)
     names = [f"{prefix}{kind}{suffix}" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     biased = any(name in state for name in names[2:])
     wanted = names if biased else names[:2]
@@ -193,6 +196,44 @@ def _read_torch(
         gate: Weights(np.ascontiguousarray(a.T), np.ascontiguousarray(b.T), c, d)
         for gate, (a, b, c, d) in zip(gates, parts, strict=True)
     }
+
+
+def _suffix(state: Mapping[str, Any], layer: int | None, prefix: str) -> str:
+    """Return what the keys of a layer end with.
+
+    Raises
+    ------
+    ModelError
+        If there is no such layer, or several without being told which.
+    """
+    if not isinstance(state, Mapping):
+        raise mistake(
+            ModelError, f"weights are read from a dict of arrays, got {type(state).__name__}",
+            "give module.state_dict()" if hasattr(state, "state_dict") else
+            "give what state_dict() of the module returns",
+        )  # fmt: skip
+    keys = [re.fullmatch(r"(.*?)weight_ih(?:_l(\d+))?", str(key)) for key in state]
+    found = [(key[1], key[2]) for key in keys if key]
+    layers = sorted({int(n) for start, n in found if start == prefix and n is not None})
+    if found and prefix not in {start for start, _ in found}:
+        others = " or ".join(sorted({f"prefix={start!r}" for start, _ in found}))
+        raise mistake(
+            ModelError, f"no weights begin with prefix={prefix!r}; there are {', '.join(state)}",
+            f"give {others}",
+        )  # fmt: skip
+    if layer is None and len(layers) > 1:
+        raise mistake(
+            ModelError, f"there are {len(layers)} layers, and a cell is one of them",
+            f"make one cell of each: layer={layers[0]} up to layer={layers[-1]}",
+        )  # fmt: skip
+    if layer is not None and layers and layer not in layers:
+        raise mistake(
+            ModelError, f"there is no layer={layer}",
+            f"give layer={layers[0]}" + (f" up to layer={layers[-1]}" if layers[1:] else ""),
+        )  # fmt: skip
+    if (prefix, None) in found:
+        return ""
+    return f"_l{layers[0] if layer is None and layers else layer or 0}"
 
 
 def _read_flax(

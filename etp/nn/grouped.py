@@ -10,9 +10,10 @@ from etp_ir import namespace as xp
 from etp_ir.errors import ModelError, ShapeError
 
 from ..given import mistake
-from ..init import Initializer, Rng, constant, glorot
+from ..init import Initializer, Rng, drawn, glorot
 from ..model import Module, Param
 from ..products import grouped_matmul
+from .bias import Bias, initial_bias
 
 
 class GroupedLinear(Module):
@@ -38,7 +39,7 @@ class GroupedLinear(Module):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, groups: int, *, bias: bool = True, rng: Rng,
+        self, n_in: int, n_out: int, groups: int, *, bias: Bias = True, rng: Rng,
         w_init: Initializer = glorot,
     ) -> None:  # fmt: skip
         if groups < 1 or n_in % groups or n_out % groups:
@@ -49,8 +50,8 @@ class GroupedLinear(Module):
         rng = np.random.default_rng(rng)
         shape = (n_in // groups, n_out // groups)
         self.n_in, self.groups = n_in, groups
-        self.weight = Param(np.stack([w_init(rng, shape) for _ in range(groups)]))
-        self.bias = Param(constant((groups, shape[1]), 0.0)) if bias else None
+        self.weight = Param(np.stack([drawn(w_init, rng, shape) for _ in range(groups)]))
+        self.bias = initial_bias(bias, (groups, shape[1]))
 
     def __call__(self, x: Any) -> Any:
         """Return the map of ``x``."""

@@ -40,7 +40,7 @@ class GRUCell(GatedCell):
     reset
         ``"after"`` or ``"before"``.
     fused
-        Make the products of the gates with the same vector one product, see `products`. It is
+        Make the products of the gates with the same vector one product. It is
         worth it where small products cost more than their arithmetic; measure before.
     rng
         Generator or seed of the initial weights: Glorot for the input, orthogonal for the state.

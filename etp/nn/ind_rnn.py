@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..functional import element_wise, matmul
-from ..init import Initializer, Rng, constant, lecun, uniform
+from ..init import Initializer, Rng, constant, drawn, lecun, uniform
 from ..model import Module, Param, State
 from .cell import register
 from .rnn import activation_function
@@ -52,8 +52,8 @@ class IndRNNCell(Module):
         u_init: Initializer = U_INIT,
     ) -> None:
         rng = np.random.default_rng(rng)
-        self.w = Param(w_init(rng, (n_in, n_rec)))
-        self.u = Param(u_init(rng, (n_rec,)))
+        self.w = Param(drawn(w_init, rng, (n_in, n_rec)))
+        self.u = Param(drawn(u_init, rng, (n_rec,)))
         self.b = Param(constant((n_rec,), 0.0))
         self.activation = activation_function(activation)
         self.h = State((n_rec,))

@@ -13,8 +13,10 @@ from etp_ir.errors import ModelError, nearest
 
 from ..functional import spike, stop_gradient
 from ..init import Initializer, Rng, lecun
-from ..model import Module, State
+from ..model import State
+from .bias import Bias
 from .cell import register
+from .family import Family
 from .synapse import CurrentSynapse, decay
 
 RESETS = ("subtract", "zero", "none")
@@ -64,7 +66,7 @@ class Membrane:
         return new - self.threshold * past if self.reset == "subtract" else new
 
 
-class _LeakyNeurons(Module):
+class _LeakyNeurons(Family):
     """What the two kinds of neuron have in common: currents and a membrane."""
 
     def __init__(
@@ -80,7 +82,7 @@ class _LeakyNeurons(Module):
         detach_reset: bool = True,
         surrogate: str | Callable[[Any], Any] = "sigmoid",
         recurrent: bool = True,
-        bias: float | None = None,
+        bias: Bias = None,
         rng: Rng,
         w_in_init: Initializer = W_IN,
         w_rec_init: Initializer = W_REC,
@@ -120,8 +122,17 @@ class LIFCell(_LeakyNeurons):
     tau_mem, tau_syn, dt
         Time constants of membrane and synapse and the length of a step, in one unit; numbers,
         or arrays with one entry per neuron.
-    threshold, reset, detach_reset, surrogate
-        See `Membrane`.
+    threshold
+        $\vartheta$, the voltage above which a neuron spikes.
+    reset
+        What a spike does to the voltage: ``"subtract"`` the threshold, set it to ``"zero"``, or
+        ``"none"``.
+    detach_reset
+        Whether derivatives ignore the reset.
+    surrogate
+        Derivative of the spike: ``"sigmoid"``, ``"fast_sigmoid"``, ``"triangle"``, ``"arctan"``,
+        ``"boxcar"``, ``"straight_through"``, or a function of $V - \vartheta$
+        written on ``etp.xp``; see `etp.spike`.
     recurrent, bias, rng, w_in_init, w_rec_init
         See `CurrentSynapse`.
 
@@ -175,11 +186,24 @@ class ALIFCell(_LeakyNeurons):
         *,
         tau_adapt: Any = 100.0,
         adaptation: Any = 0.2,
+        tau_mem: Any = 10.0,
+        tau_syn: Any = 2.0,
         dt: float = 1.0,
+        threshold: float = 1.0,
+        reset: str = "subtract",
+        detach_reset: bool = True,
+        surrogate: str | Callable[[Any], Any] = "sigmoid",
+        recurrent: bool = True,
+        bias: Bias = None,
         rng: Rng,
-        **neurons: Any,
+        w_in_init: Initializer = W_IN,
+        w_rec_init: Initializer = W_REC,
     ) -> None:
-        super().__init__(n_in, n_rec, dt=dt, rng=rng, **neurons)
+        super().__init__(
+            n_in, n_rec, tau_mem=tau_mem, tau_syn=tau_syn, dt=dt, threshold=threshold, reset=reset,
+            detach_reset=detach_reset, surrogate=surrogate, recurrent=recurrent, bias=bias, rng=rng,
+            w_in_init=w_in_init, w_rec_init=w_rec_init,
+        )  # fmt: skip
         self.a = State((n_rec,))
         self.rho = decay(tau_adapt, dt)
         self.adaptation = adaptation if np.ndim(adaptation) == 0 else np.asarray(adaptation)

@@ -11,8 +11,9 @@ import numpy as np
 from etp_ir import namespace as xp
 
 from ..functional import element_wise, matmul
-from ..init import Initializer, Rng, constant, glorot, orthogonal
+from ..init import Initializer, Rng, drawn, glorot, orthogonal
 from ..model import Module, Param
+from .bias import Bias, initial_bias
 
 
 class Linear(Module):
@@ -23,18 +24,19 @@ class Linear(Module):
     n_in, n_out
         Sizes of the last axis before and after.
     bias
-        Whether to add $b$, which starts at zero.
+        $b$: True for one that starts at zero, a number for one that starts there, False or None
+        for none. It is the same in every layer and cell that has this option.
     rng
         Generator or seed of the initial weight.
     w_init
-        Initial weight, ``(rng, shape) -> array``.
+        Initial weight: a function of `etp.init` or its name, or ``(rng, shape) -> array``.
     """
 
     def __init__(
-        self, n_in: int, n_out: int, *, bias: bool = True, rng: Rng, w_init: Initializer = glorot
+        self, n_in: int, n_out: int, *, bias: Bias = True, rng: Rng, w_init: Initializer = glorot
     ) -> None:
-        self.weight = Param(w_init(rng, (n_in, n_out)))
-        self.bias = Param(constant((n_out,), 0.0)) if bias else None
+        self.weight = Param(drawn(w_init, rng, (n_in, n_out)))
+        self.bias = initial_bias(bias, (n_out,))
 
     def __call__(self, x: Any) -> Any:
         """Return the map of ``x``."""
@@ -53,11 +55,11 @@ class Gate(Module):
     n_state
         Width of the state, where it is not that of the result.
     bias
-        Initial value of $b$, or None for no bias.
+        See `Linear`.
     rng
         Generator or seed of the initial weights.
     w_in_init, w_rec_init
-        Initial weights, ``(rng, shape) -> array``.
+        Initial weights, see `Linear`.
     """
 
     def __init__(
@@ -66,15 +68,15 @@ class Gate(Module):
         n_rec: int,
         *,
         n_state: int | None = None,
-        bias: float | None = 0.0,
+        bias: Bias = 0.0,
         rng: Rng,
         w_in_init: Initializer = glorot,
         w_rec_init: Initializer = orthogonal,
     ) -> None:
         rng = np.random.default_rng(rng)
-        self.w_in = Param(w_in_init(rng, (n_in, n_rec)))
-        self.w_rec = Param(w_rec_init(rng, (n_rec if n_state is None else n_state, n_rec)))
-        self.b = None if bias is None else Param(constant((n_rec,), bias))
+        self.w_in = Param(drawn(w_in_init, rng, (n_in, n_rec)))
+        self.w_rec = Param(drawn(w_rec_init, rng, (n_rec if n_state is None else n_state, n_rec)))
+        self.b = initial_bias(bias, (n_rec,))
 
     def __call__(self, x: Any, h: Any) -> Any:
         """Return the map of the input ``x`` and the state ``h``."""

@@ -12,7 +12,7 @@ from etp_ir import namespace as xp
 from etp_ir.errors import ModelError
 
 from ..given import mistake
-from ..init import Initializer, Rng, constant, lecun
+from ..init import Initializer, Rng, constant, drawn, lecun
 from ..model import Module, Param
 from ..products import lora_matmul
 from .effective import Effective, weight_of, with_weight
@@ -69,7 +69,8 @@ class LoRA(Module):
     Raises
     ------
     ModelError
-        If the layer has no weight with two axes or more, or the rank is no positive number.
+        If the layer has no weight with two axes or more, or one that keeps something (the signs of
+        `SignedWLinear`), or the rank is not between 1 and the smaller side of the weight.
     """
 
     def __init__(
@@ -81,11 +82,15 @@ class LoRA(Module):
         alone = isinstance(layer, tuple)
         shape = layer if alone else tuple(weight_of(layer, "LoRA").shape)
         if len(shape) < 2:
+            raise mistake(ModelError, f"LoRA of a weight of shape {shape}", "give (n_in, n_out)")
+        sides = prod(shape[:-1]), shape[-1]
+        if rank > min(sides):
             raise mistake(
-                ModelError, f"LoRA of a weight of shape {shape}",
-                "give a layer whose weight has inputs and outputs, or (n_in, n_out)",
+                ModelError, f"a product of rank {rank} for a weight of {sides[0]} inputs and "
+                f"{sides[1]} outputs, which has rank {min(sides)} at most",
+                f"give a rank up to {min(sides)}; the product is small where it is much less",
             )  # fmt: skip
-        b = b_init(rng, (prod(shape[:-1]), rank))
+        b = drawn(b_init, rng, (sides[0], rank))
         a = constant((rank, shape[-1]), 0.0)
         self.alpha = float(alpha)
         self.layer = None

@@ -34,7 +34,7 @@ class LSTMCell(GatedCell):
     forget_bias
         Initial $b^f$; 1 keeps the memory open at first (Jozefowicz et al., ICML 2015).
     fused
-        Make the products of the gates with the same vector one product, see `products`. It is
+        Make the products of the gates with the same vector one product. It is
         worth it where small products cost more than their arithmetic; measure before.
     rng
         Generator or seed of the initial weights: Glorot for the input, orthogonal for the state.

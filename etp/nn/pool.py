@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from ..model import Module
-from ..windowing import per_axis
+from ..windowing import checked_padding, per_axis
+from .family import Family
 from .pooling import adaptive_avg_pool, avg_pool, global_avg_pool, max_pool
 
 
-class MaxPool(Module):
-    r"""Largest element of each window, $y_p = \max_k x_{p s + k - l}$; see `max_pool`.
+class MaxPool(Family):
+    r"""What the maxima have in common.
 
-    Base of `MaxPool1d`, `MaxPool2d` and `MaxPool3d`. Where several elements are the
-    largest, the derivative is shared between them.
+    $$y_p = \max_k x_{p s + k - l}$$
+
+    Where several elements are the largest, the derivative is shared between them. See `max_pool`.
 
     Parameters
     ----------
@@ -30,7 +32,7 @@ class MaxPool(Module):
     def __init__(self, window: Any, stride: Any = None, *, padding: Any = "VALID") -> None:
         self.window = per_axis("the window", window, self.axes)
         self.stride = self.window if stride is None else per_axis("stride", stride, self.axes)
-        self.padding = padding
+        self.padding = checked_padding(padding, self.axes)
 
     def __call__(self, x: Any) -> Any:
         """Return the maxima of ``x`` [..., *spatial, C]."""
@@ -38,27 +40,29 @@ class MaxPool(Module):
 
 
 class MaxPool1d(MaxPool):
-    """Largest elements of windows of [..., W, C]; see `MaxPool`."""
+    """Largest elements of windows of [..., W, C]."""
 
     axes = 1
 
 
 class MaxPool2d(MaxPool):
-    """Largest elements of windows of [..., H, W, C]; see `MaxPool`."""
+    """Largest elements of windows of [..., H, W, C]."""
 
     axes = 2
 
 
 class MaxPool3d(MaxPool):
-    """Largest elements of windows of [..., D, H, W, C]; see `MaxPool`."""
+    """Largest elements of windows of [..., D, H, W, C]."""
 
     axes = 3
 
 
-class AvgPool(Module):
-    r"""Mean of each window, $y_p = \frac{1}{K} \sum_k x_{p s + k - l}$; see `avg_pool`.
+class AvgPool(Family):
+    r"""What the means have in common.
 
-    Base of `AvgPool1d`, `AvgPool2d` and `AvgPool3d`.
+    $$y_p = \frac{1}{K} \sum_k x_{p s + k - l}$$
+
+    See `avg_pool`.
 
     Parameters
     ----------
@@ -80,7 +84,7 @@ class AvgPool(Module):
     ) -> None:  # fmt: skip
         self.window = per_axis("the window", window, self.axes)
         self.stride = self.window if stride is None else per_axis("stride", stride, self.axes)
-        self.padding = padding
+        self.padding = checked_padding(padding, self.axes)
         self.count_padding = count_padding
 
     def __call__(self, x: Any) -> Any:
@@ -89,19 +93,19 @@ class AvgPool(Module):
 
 
 class AvgPool1d(AvgPool):
-    """Means of windows of [..., W, C]; see `AvgPool`."""
+    """Means of windows of [..., W, C]."""
 
     axes = 1
 
 
 class AvgPool2d(AvgPool):
-    """Means of windows of [..., H, W, C]; see `AvgPool`."""
+    """Means of windows of [..., H, W, C]."""
 
     axes = 2
 
 
 class AvgPool3d(AvgPool):
-    """Means of windows of [..., D, H, W, C]; see `AvgPool`."""
+    """Means of windows of [..., D, H, W, C]."""
 
     axes = 3
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..functional import matmul
-from ..init import Initializer, Rng, constant, glorot
+from ..init import Initializer, Rng, drawn, glorot
 from ..model import Module, Param, State
+from .bias import Bias, initial_bias
 from .cell import register
 from .lif import W_IN, Membrane
 from .synapse import decay
@@ -29,7 +30,7 @@ class LeakyRateReadout(Module):
     tau, dt
         Time constant, a number or one entry per output, and length of a step, in one unit.
     bias
-        Whether to add $b$, which starts at zero.
+        See `Linear`.
     rng, w_init
         See `Linear`.
 
@@ -45,12 +46,12 @@ class LeakyRateReadout(Module):
         *,
         tau: Any = 10.0,
         dt: float = 1.0,
-        bias: bool = True,
+        bias: Bias = True,
         rng: Rng,
         w_init: Initializer = glorot,
     ) -> None:
-        self.weight = Param(w_init(rng, (n_in, n_out)))
-        self.bias = Param(constant((n_out,), 0.0)) if bias else None
+        self.weight = Param(drawn(w_init, rng, (n_in, n_out)))
+        self.bias = initial_bias(bias, (n_out,))
         self.y = State((n_out,))
         self.decay = decay(tau, dt)
 
@@ -82,9 +83,9 @@ class LeakySpikeReadout(Module):
     tau, dt
         Time constant, a number or one entry per output, and length of a step, in one unit.
     threshold, reset, detach_reset, surrogate
-        See `Membrane`.
+        See `LIFCell`.
     bias
-        Whether to add $b$, which starts at zero.
+        See `Linear`.
     rng, w_init
         See `Linear`.
 
@@ -104,12 +105,12 @@ class LeakySpikeReadout(Module):
         reset: str = "subtract",
         detach_reset: bool = True,
         surrogate: str | Callable[[Any], Any] = "sigmoid",
-        bias: bool = True,
+        bias: Bias = True,
         rng: Rng,
         w_init: Initializer = W_IN,
     ) -> None:
-        self.weight = Param(w_init(rng, (n_in, n_out)))
-        self.bias = Param(constant((n_out,), 0.0)) if bias else None
+        self.weight = Param(drawn(w_init, rng, (n_in, n_out)))
+        self.bias = initial_bias(bias, (n_out,))
         self.v = State((n_out,))
         self.membrane = Membrane(decay(tau, dt), threshold, reset, detach_reset, surrogate)
 

@@ -11,6 +11,7 @@ from etp_ir.errors import ModelError, nearest
 from ..init import Initializer, Rng, glorot, orthogonal
 from ..model import Module, State
 from . import activation
+from .bias import Bias
 from .cell import register
 from .linear import Gate
 
@@ -19,6 +20,7 @@ _OTHERS = ("PReLU", "glu", "log_softmax", "softmax")
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "identity": xp.positive,
     **{name: getattr(activation, name) for name in activation.__all__ if name not in _OTHERS},
+    "swish": activation.silu,  # its other name
 }
 
 
@@ -53,7 +55,7 @@ class VanillaRNNCell(Module):
     leak
         $\lambda$ between 0 and 1; 1 is the classical cell.
     bias, rng, w_in_init, w_rec_init
-        See `Gate`; the parameters are ``cell.w_in``, ``cell.w_rec`` and ``cell.b``.
+        See `Gate`; the parameters are ``gate.w_in``, ``gate.w_rec`` and ``gate.b``.
 
     Notes
     -----
@@ -67,7 +69,7 @@ class VanillaRNNCell(Module):
         *,
         activation: str | Callable[[Any], Any] = "tanh",
         leak: float = 1.0,
-        bias: float | None = 0.0,
+        bias: Bias = 0.0,
         rng: Rng,
         w_in_init: Initializer = glorot,
         w_rec_init: Initializer = orthogonal,

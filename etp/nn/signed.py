@@ -11,8 +11,9 @@ from etp_ir.errors import ModelError, ShapeError
 
 from ..functional import matmul
 from ..given import mistake
-from ..init import Initializer, Rng, constant, glorot
+from ..init import Initializer, Rng, drawn, glorot
 from ..model import Module, Param
+from .bias import Bias, initial_bias
 from .effective import Effective
 
 
@@ -30,6 +31,11 @@ class Signed(Effective):
     def __init__(self, weight: Any, sign: Any) -> None:
         self.magnitude = Param(np.abs(weight))
         self.sign = np.asarray(sign, self.magnitude.value.dtype)
+
+    @property
+    def keeps(self) -> str:
+        """The signs."""
+        return "the sign of each element"
 
     def __call__(self) -> Any:
         """Return the weight."""
@@ -61,7 +67,7 @@ class SignedWLinear(Module):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, sign: Any = None, *, bias: bool = True, rng: Rng,
+        self, n_in: int, n_out: int, sign: Any = None, *, bias: Bias = True, rng: Rng,
         w_init: Initializer = glorot,
     ) -> None:  # fmt: skip
         signs = np.ones(n_in) if sign is None else np.asarray(sign)
@@ -76,8 +82,8 @@ class SignedWLinear(Module):
                 "leave connections out with a mask: etp.matmul(x, mask * w)",
             )  # fmt: skip
         signs = signs[:, None] if signs.ndim == 1 else signs
-        self.weight = Signed(w_init(rng, (n_in, n_out)), signs)
-        self.bias = Param(constant((n_out,), 0.0)) if bias else None
+        self.weight = Signed(drawn(w_init, rng, (n_in, n_out)), signs)
+        self.bias = initial_bias(bias, (n_out,))
 
     def __call__(self, x: Any) -> Any:
         """Return the map of ``x``."""

@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ..init import Array, Rng, constant
+from etp_ir.errors import ModelError
+
+from ..given import mistake
+from ..init import Array, Rng
 from ..model import Module, Param
 from ..sparse import sparse_matmul
 from ..sparsity import SparsePattern, random_pattern, sparse_pattern, sparse_values
+from .bias import Bias, initial_bias
 
 SparseInitializer = Callable[[Any, SparsePattern], Array]
 
@@ -36,19 +40,24 @@ class SparseLinear(Module):
         A sparse matrix of shape (inputs, outputs), see `etp.sparse_pattern`; or the numbers
         ``(n_in, n_out, density)``, for nonzeros at random places.
     bias
-        Whether to add $b$, which starts at zero.
+        See `Linear`.
     rng
         Generator or seed of the places and of the initial weight.
     w_init
         Initial nonzeros, ``(rng, pattern) -> array``. By default those of the matrix given, and
-        for a pattern without numbers `scaled_normal`.
+        for a pattern without numbers normal ones of variance 1 over the inputs of their column.
+
+    Raises
+    ------
+    ModelError
+        If ``w_init`` is an initialiser of whole matrices, with the user's line.
     """
 
     def __init__(
         self,
         sparse_mat: Any,
         *,
-        bias: bool = True,
+        bias: Bias = True,
         rng: Rng = None,
         w_init: SparseInitializer | None = None,
     ) -> None:
@@ -60,12 +69,32 @@ class SparseLinear(Module):
             self.pattern = sparse_pattern(sparse_mat)
             values = sparse_values(sparse_mat)
         if values is None or w_init is not None:
-            values = (w_init or scaled_normal)(rng, self.pattern)
+            values = _drawn(w_init or scaled_normal, rng, self.pattern)
         # As arrays of the module they have names in programs.
         self.rows, self.cols = self.pattern.rows, self.pattern.cols
         self.weight = Param(values)
-        self.bias = Param(constant((self.pattern.shape[1],), 0.0)) if bias else None
+        self.bias = initial_bias(bias, (self.pattern.shape[1],))
 
     def __call__(self, x: Any) -> Any:
         """Return the map of ``x``."""
         return sparse_matmul(x, self.weight, sparse_mat=self.pattern, bias=self.bias)
+
+
+def _drawn(w_init: SparseInitializer, rng: Rng, pattern: SparsePattern) -> Array:
+    """Return one number for each nonzero."""
+    cause: TypeError | None = None
+    made: Any = None
+    try:
+        made = w_init(rng, pattern)
+    except TypeError as error:
+        cause = error
+    if np.shape(made) != (pattern.nnz,):
+        got = f"raised {cause}" if cause else f"returned shape {np.shape(made)}"
+        raise mistake(
+            ModelError, f"w_init of SparseLinear is called with (rng, pattern) and returns "
+            f"{pattern.nnz} numbers, one for each nonzero; it {got}",
+            "those of etp.init make whole matrices; leave w_init out for normal numbers of "
+            "variance 1 / inputs, or give lambda rng, p: etp.init.normal(rng, (p.nnz,), std=0.1)",
+        ) from cause  # fmt: skip
+    result: Array = made
+    return result

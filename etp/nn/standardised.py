@@ -12,8 +12,9 @@ from etp_ir.errors import ShapeError
 
 from ..functional import matmul
 from ..given import mistake
-from ..init import Initializer, Rng, constant, he
+from ..init import Initializer, Rng, constant, drawn, he
 from ..model import Module, Param
+from .bias import Bias, initial_bias
 from .effective import Effective
 
 
@@ -39,6 +40,11 @@ class Standardised(Effective):
         self.gain = Param(constant((self.w.shape[-1],), 1.0)) if gain else None
         self.mask = None if mask is None else np.asarray(mask, self.w.value.dtype)
         self.eps = eps
+
+    @property
+    def keeps(self) -> str:
+        """The connections that do not exist."""
+        return "" if self.mask is None else "zeros where its mask has them"
 
     def __call__(self) -> Any:
         """Return the weight."""
@@ -80,7 +86,7 @@ class ScaledWSLinear(Module):
     """
 
     def __init__(
-        self, n_in: int, n_out: int, *, bias: bool = True, gain: bool = True, mask: Any = None,
+        self, n_in: int, n_out: int, *, bias: Bias = True, gain: bool = True, mask: Any = None,
         eps: float = 1e-4, rng: Rng, w_init: Initializer = he,
     ) -> None:  # fmt: skip
         if mask is not None and np.shape(mask) != (n_in, n_out):
@@ -88,8 +94,8 @@ class ScaledWSLinear(Module):
                 ShapeError, f"a mask of shape {np.shape(mask)} for weights ({n_in}, {n_out})",
                 "give one entry per weight",
             )  # fmt: skip
-        self.weight = Standardised(w_init(rng, (n_in, n_out)), gain=gain, mask=mask, eps=eps)
-        self.bias = Param(constant((n_out,), 0.0)) if bias else None
+        self.weight = Standardised(drawn(w_init, rng, (n_in, n_out)), gain=gain, mask=mask, eps=eps)
+        self.bias = initial_bias(bias, (n_out,))
 
     def __call__(self, x: Any) -> Any:
         """Return the map of ``x``."""

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..functional import matmul
-from ..init import Initializer, Rng, constant, lecun
+from ..init import Initializer, Rng, drawn, lecun
 from ..model import Module, Param, State
+from .bias import Bias, initial_bias
 
 
 def decay(tau: Any, dt: float) -> Any:
@@ -30,10 +31,8 @@ class CurrentSynapse(Module):
         Time constant, a number or one entry per neuron, and length of a step, in one unit.
     recurrent
         Whether there is $W_{rec}$.
-    bias
-        Initial value of $b$, or None for no bias.
-    rng, w_in_init, w_rec_init
-        Generator or seed, and the initial weights.
+    bias, rng, w_in_init, w_rec_init
+        See `Linear` and `Gate`; by default without bias.
     """
 
     def __init__(
@@ -44,15 +43,15 @@ class CurrentSynapse(Module):
         tau: Any = 2.0,
         dt: float = 1.0,
         recurrent: bool = True,
-        bias: float | None = None,
+        bias: Bias = None,
         rng: Rng,
         w_in_init: Initializer = lecun,
         w_rec_init: Initializer = lecun,
     ) -> None:
         rng = np.random.default_rng(rng)
-        self.w_in = Param(w_in_init(rng, (n_in, n_rec)))
-        self.w_rec = Param(w_rec_init(rng, (n_rec, n_rec))) if recurrent else None
-        self.b = None if bias is None else Param(constant((n_rec,), bias))
+        self.w_in = Param(drawn(w_in_init, rng, (n_in, n_rec)))
+        self.w_rec = Param(drawn(w_rec_init, rng, (n_rec, n_rec))) if recurrent else None
+        self.b = initial_bias(bias, (n_rec,))
         self.i = State((n_rec,))
         self.alpha = decay(tau, dt)
 

@@ -56,7 +56,8 @@ class WeightNorm(Module):
     Raises
     ------
     ModelError
-        If the layer has no weight.
+        If the layer has no weight with two axes or more, or one that keeps something, such as the
+        signs of `SignedWLinear`.
     """
 
     def __init__(self, layer: Any, *, axis: int = -1) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce, wraps
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from ..core import Literal
 from ..errors import ETPError, NotSupportedError, ShapeError, compose
 from ..source import user_source
 from ..tracer import Tracer, find_builder, is_number, literal, unwrap
-from ..types import BOOL, I32, DType, dtype_of, promote
+from ..types import BOOL, I32, DType, dtype_of, promote, type_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -32,7 +32,8 @@ def function(implementation: F, eager: Callable[..., Any] | None = None) -> F:
     """Return the function that traces by ``implementation`` or else computes.
 
     Without a traced argument the work is done by ``eager`` if given, else by the function of the
-    same name of the array library that the arguments belong to.
+    same name of the array library that the arguments belong to. Shapes that do not fit are the same
+    error, traced or not.
     """
     name = implementation.__name__
 
@@ -43,15 +44,43 @@ def function(implementation: F, eager: Callable[..., Any] | None = None) -> F:
         leaves = list(_leaves((*args, *kwargs.values())))
         if find_builder(leaves) is not None:
             return implementation(*args, **kwargs)
-        if eager is not None:
-            return eager(*args, **kwargs)
-        library = library_of(leaves)
-        return library_function(library, name)(
-            *(native(library, x) for x in args),
-            **{k: native(library, x, k) for k, x in kwargs.items()},
-        )
+        try:
+            if eager is not None:
+                return eager(*args, **kwargs)
+            library = library_of(leaves)
+            return library_function(library, name)(
+                *(native(library, x) for x in args),
+                **{k: native(library, x, k) for k, x in kwargs.items()},
+            )
+        except (ValueError, TypeError):
+            wrong = _shape_error(implementation, args, kwargs)
+            if wrong is None:
+                raise
+        raise wrong
 
     return call  # type: ignore[return-value]
+
+
+def _shape_error(
+    implementation: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> ShapeError | None:
+    """Return what tracing says of shapes that an array library refused, if it says something."""
+    builder = Builder(implementation.__name__, track_source=True)
+
+    def stand_in(x: Any) -> Any:
+        if type(x) in (list, tuple):
+            return type(x)(map(stand_in, x))
+        if isinstance(x, np.generic) or not (hasattr(x, "shape") and hasattr(x, "dtype")):
+            return x
+        return Tracer(builder, builder.input("", type_of(x), "value"))
+
+    try:
+        implementation(*map(stand_in, args), **{k: stand_in(x) for k, x in kwargs.items()})
+    except ShapeError as error:
+        return error.with_traceback(None)
+    except Exception:  # it has other reasons, which the library itself names
+        return None
+    return None
 
 
 def extension(eager: Callable[..., Any]) -> Callable[[F], F]:

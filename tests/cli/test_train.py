@@ -8,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from etp import CompilationWarning, compile, nn, tasks
+from etp.cli.models import RECIPES, recipe
 from etp.learner import Learner
 from etp_ir.parser import parse
 from etp_ir.verify import verify
@@ -157,6 +160,26 @@ def test_pixels_are_read_one_at_a_time(etp: Etp) -> None:
     assert ran.code == 0
     assert "64 steps of 1" in ran.out
     assert arrays("run")["params/cell.z.w_in"].shape == (1, 6)
+
+
+def test_every_cell_is_a_model(etp: Etp) -> None:
+    task, cells = tasks.load("digits", "row"), nn.cells()
+    trained = {type(recipe(name).build(8, 4, 10, 8, 0).cell) for name in RECIPES}
+    assert trained == set(cells.values())
+    for name in RECIPES:
+        model = recipe(name).build(task.n_in, 6, task.n_out, task.length, 0)
+        example = task.train.xs[0, 0], task.train.ys[0]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CompilationWarning)
+            learner = compile(model, backend="numpy", example=example)
+            grads, _ = learner.grad(task.train.xs[:, :2], np.stack([task.train.ys[:2]] * 8))
+        assert np.isfinite(grads["cell." + next(iter(model.cell.named_params()))]).all(), name
+
+
+def test_a_cell_without_settings_of_its_own_learns(etp: Etp) -> None:
+    assert etp("train", *SMALL, "--epochs", 2, "--model", "MGU", "--out", "run").code == 0
+    first, second = metrics("run")
+    assert second["train_loss"] < first["train_loss"]
 
 
 @pytest.mark.slow

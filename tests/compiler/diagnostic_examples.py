@@ -461,4 +461,17 @@ EXAMPLES = (
         learner.step(xs[0], ys[0])
         """,
     ),
+    Example(
+        Kind.SINGLE_EXAMPLE, LEAKY,
+        """
+        self.h.value = 0.9 * self.h + etp.matmul(x, self.w)
+        return self.h - etp.batch_mean(self.h)
+        """,
+        "etp.batch_mean is taken of one example", "etp.batch_mean(self.h)",
+        (("learner.grad(xs, ys)", "learner.grad(np.ones((4, 2, 2)), np.ones((4, 2, 3)))"),),
+        after="""
+        learner = etp.compile(Net(), "d_rtrl", "mse", backend="numpy")
+        learner.grad(xs, ys)
+        """,
+    ),
 )  # fmt: skip

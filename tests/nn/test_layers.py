@@ -42,7 +42,7 @@ def test_weight_norm_goes_around_any_layer_with_a_weight() -> None:
     normed = nn.WeightNorm(nn.LeakyRateReadout(3, 4, rng=0))
     assert "layer.weight.v" in normed.named_params()
     assert list(normed.named_states()) == ["layer.y"]
-    statuses = check_gradients(Net(nn.WeightNorm(nn.SignedWLinear(2, 3, rng=0))), "numpy")
+    statuses = check_gradients(Net(nn.WeightNorm(nn.ScaledWSLinear(2, 3, rng=0))), "numpy")
     assert set(statuses.values()) == {"exact"}
 
 
@@ -170,7 +170,7 @@ LAYERS: dict[str, Callable[[], Any]] = {
     "standardised": lambda: nn.ScaledWSLinear(3, 4, mask=MASK, rng=0),
     "grouped": lambda: nn.Sequential(nn.Linear(3, 6, rng=1), nn.GroupedLinear(6, 4, 2, rng=0)),
     "lora": lambda: nn.LoRA(nn.Linear(3, 4, rng=0), 2, alpha=0.5, rng=1),
-    "lora of signs": lambda: nn.LoRA(nn.SignedWLinear(3, 4, SIGN, rng=0), 2, freeze=False, rng=1),
+    "lora of both": lambda: nn.LoRA(nn.ScaledWSLinear(3, 4, rng=0), 2, freeze=False, rng=1),
     "lora alone": lambda: nn.LoRA((3, 4), 2, rng=1),
     "residual": lambda: nn.Residual(nn.Linear(3, 4, rng=0), nn.Linear(3, 4, rng=1)),
 }
