@@ -57,7 +57,8 @@ print(list(cell.to_flax_params()))
 ```
 
 PyTorch adds two biases in every gate; only in the candidate `n` of a gated recurrent unit, where the reset gate scales the second,
-are they two parameters here. On export the first is the sum and the second is zero.
+are they two parameters here. On export the first is the sum and the second is zero. PyTorch loads tensors:
+`module.load_state_dict({k: torch.as_tensor(v) for k, v in cell.to_torch_state_dict().items()})`.
 
 ## A cell of one's own
 
