@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from etp_ir.errors import ModelError
+
+from .given import mistake
 from .variables import current_trace
 
 _TRAINING: ContextVar[bool] = ContextVar("etp_training", default=True)
+_DECLARED: ContextVar[bool] = ContextVar("etp_declared", default=False)
 
 
 def training() -> bool:
@@ -26,10 +30,25 @@ def training() -> bool:
     ...     training()
     False
     """
+    if _DECLARED.get():
+        raise mistake(
+            ModelError, "etp.training() inside of a registered operation, which has one meaning",
+            "give it as a keyword-only argument: operation(x, w, training=etp.training())",
+        )  # fmt: skip
     trace = current_trace()
     if trace is not None:
         trace.asked = True
     return _TRAINING.get()
+
+
+@contextmanager
+def declared() -> Iterator[None]:
+    """Refuse the question inside the block: what is traced there holds for either mode."""
+    token = _DECLARED.set(True)
+    try:
+        yield
+    finally:
+        _DECLARED.reset(token)
 
 
 @contextmanager

@@ -66,6 +66,11 @@ def einsum(spec: str, x: Any, w: Any, bias: Any = None) -> Any:
                 ShapeError, f"etp.einsum {spec!r} names {len(letters)} axes for an array of shape "
                 f"{shape}", "give one letter for each axis",
             )  # fmt: skip
+    lone = [i for i, c in enumerate(parsed.y) if c not in parsed.x + parsed.out]
+    if lone:  # the trace lives on what meets the input
+        w = xp.sum(w, axis=tuple(lone))
+        kept = "".join(c for i, c in enumerate(parsed.y) if i not in lone)
+        parsed = parse_spec(f"{parsed.x},{kept}->{parsed.out}")
     return _biased(_einsum(str(parsed), x, w), bias)
 
 

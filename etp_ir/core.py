@@ -226,6 +226,8 @@ def freeze(item: Any) -> Any:
         return _exact(item)
     if isinstance(item, (str, int, DType, Program)):
         return item
+    if isinstance(item, tuple) and set(map(type, item)) <= {int}:
+        return item  # an index table may be long
     if isinstance(item, (tuple, list)):
         return tuple([freeze(v) for v in item])
     if isinstance(item, Mapping):

@@ -67,13 +67,17 @@ class Influence:
     ----------
     live
         States that reach the loss of a later step.
+    meetings
+        Nodes in which the examples of a batch meet.
     """
 
     def __init__(
-        self, states: States, reaches: Mapping[str, Reach], dependence: Dependence, loss: Operand
-    ) -> None:
+        self, program: Program, states: States, reaches: Mapping[str, Reach],
+        dependence: Dependence,
+    ) -> None:  # fmt: skip
         self.states, self.reaches, self.dependence = states, reaches, dependence
-        self.live = self._live(loss)
+        self.meetings = tuple(n for n in program.nodes if n.primitive.across is not None)
+        self.live = self._live(program.output("loss").value)
 
     def _live(self, loss: Operand) -> tuple[str, ...]:
         found = {n for n, (old, _) in self.states.items() if self.dependence.leads(old, loss)}
@@ -106,9 +110,10 @@ class Influence:
 
     def joint(self, value: Value, state: str) -> Cut | None:
         """Return where a path from a value to a new state leads to other examples of the batch."""
-        return next(
-            (c for c in self.cuts(value, state) if c.node.primitive.across is not None), None
-        )
+        for node in self.meetings:
+            if self.dependence.leads(value, node.inputs[0]) and self.leads(node.output, state):
+                return Cut(node, 0, f"`{node.primitive.name}` joins the examples of a batch")
+        return None
 
     def wise(self, value: Value, state: str) -> bool:
         """Whether all paths from a value to a new state are position-wise."""

@@ -178,7 +178,7 @@ class Structure:
     @cached_property
     def joints(self) -> set[tuple[Node, int]]:
         """Where the examples of a batch meet; no trace leads through."""
-        return {(n, 0) for n in self.program.nodes if n.primitive.across is not None}
+        return {(n, 0) for n in self.influence.meetings}
 
     @property
     def dependence(self) -> Dependence:
@@ -225,7 +225,7 @@ def analyse(
     for use in weights:
         trained.setdefault(use.node, set()).add(use.operand)
     reaches = {name: reach(program, after, trained, known) for name, (_, after) in states.items()}
-    influence = Influence(states, reaches, dependence, program.output("loss").value)
+    influence = Influence(program, states, reaches, dependence)
     groups = find_hidden_groups(influence)
     relations = find_hidden_param_op_relations(
         program, weights, groups, influence, scope=scope, tail=tail, known=known

@@ -26,11 +26,11 @@ def through(node: Node, outgoing: Sequence[Targets | None]) -> Found | None:
     if rule is not None:
         return rule(node, list(outgoing))
     inside = meaning_of(node) if node.primitive.positions == "mixing" else None
-    return None if inside is None else _region(inside, list(outgoing))
+    return None if inside is None else region_targets(inside, list(outgoing))
 
 
 def _cond(node: Node, outgoing: Found) -> Found:
-    sides = [_region(node.attrs[key], outgoing) for key in ("then", "otherwise")]
+    sides = [region_targets(node.attrs[key], outgoing) for key in ("then", "otherwise")]
     return [None, *(_both(a, b) for a, b in zip(*sides, strict=True))]
 
 
@@ -56,14 +56,14 @@ def _while(node: Node, outgoing: Found) -> Found:
 def _rounds(body: Program, consts: int, carries: Found, stacks: Found) -> tuple[Found, Found]:
     """Return what the values handed on reach, and what the inputs of the body reach."""
     while True:
-        inner = _region(body, [*carries, *stacks])
+        inner = region_targets(body, [*carries, *stacks])
         grown = [_both(t, inner[consts + k]) for k, t in enumerate(carries)]
         if all(_same(a, b) for a, b in zip(grown, carries, strict=True)):
             return carries, inner
         carries = grown
 
 
-def _region(region: Program, outgoing: Found) -> Found:
+def region_targets(region: Program, outgoing: Found) -> Found:
     """Return the targets of the inputs of a region given those of its outputs."""
     targets: dict[Operand, Targets] = {}
     for out, arriving in zip(region.outputs, outgoing, strict=True):

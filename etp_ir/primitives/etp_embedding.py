@@ -26,7 +26,9 @@ def _one_hot(indices: Any, w: Any) -> Any:
     """Return 1 at each index along one more axis, as long as the weight has rows."""
     shape = (*indices.shape, w.shape[0])
     counter = iota_like(indices, shape, indices.ndim)
-    hit = ops.eq(counter, ops.broadcast(indices, shape, range(indices.ndim)))
+    # As in `gather`, negative indices count from the end.
+    wrapped = ops.select(ops.lt(indices, 0), ops.add(indices, w.shape[0]), indices)
+    hit = ops.eq(counter, ops.broadcast(wrapped, shape, range(indices.ndim)))
     return ops.cast(hit, w.dtype)
 
 
