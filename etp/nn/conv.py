@@ -46,7 +46,7 @@ class Conv(Family):
     rng
         Generator or seed of the initial weight.
     w_init
-        Initial weight [*taps, n_in / groups, n_out], ``(rng, shape) -> array``.
+        Initial weight [*taps, n_in / groups, n_out], see `Linear`.
     w_mask
         Multiplies the weight; where it is zero there is no connection. The trace lives on the
         masked weight, so that gradients are right for any mask.
@@ -56,7 +56,8 @@ class Conv(Family):
     ModelError
         If the groups do not divide the channels, or an option does not fit the spatial axes.
     ShapeError
-        If the mask does not broadcast to the weight.
+        If the mask does not broadcast to the weight; when called, if the kernel is larger than the
+        padded input, with the user's line.
     """
 
     axes: ClassVar[int]
