@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from etp_ir import namespace as xp
-from etp_ir.errors import ShapeError, TypeRuleError
+from etp_ir.errors import ModelError, ShapeError, TypeRuleError
 from etp_ir.namespace.dispatch import alike, extension
 from etp_ir.primitive import get
 from etp_ir.primitives.contract import free_letters, parse_spec
@@ -51,6 +51,9 @@ def einsum(spec: str, x: Any, w: Any, bias: Any = None) -> Any:
     >>> einsum("i,io->o", np.ones(2), np.ones((2, 3)))
     array([2., 2., 2.])
     """
+    if not isinstance(spec, str):
+        what = f"etp.einsum was given {spec!r} in place of letters"
+        raise mistake(ModelError, what, 'write them as in "i,io->o"')
     try:
         parsed = parse_spec(spec)
     except TypeRuleError as error:
@@ -132,6 +135,8 @@ def lora_matmul(x: Any, b: Any, a: Any, *, alpha: float = 1.0, bias: Any = None)
         If the shapes do not chain, with the user's line.
     """
     of_x, of_b, of_a = (tuple(np.shape(unwrap(v))) for v in (x, b, a))
+    if np.shape(unwrap(alpha)) != ():
+        raise mistake(ModelError, "etp.lora_matmul was given an array as alpha", "give a number")
     if len(of_b) != 2 or len(of_a) != 2 or not of_x or (of_x[-1], of_b[1]) != (of_b[0], of_a[0]):
         raise mistake(
             ShapeError, f"etp.lora_matmul of shapes {of_x}, {of_b} and {of_a}",

@@ -10,21 +10,22 @@ from typing import Any
 import numpy as np
 
 from etp_ir.bilinear import Bilinear, Trained
-from etp_ir.builder import Builder
-from etp_ir.core import Operand, freeze
-from etp_ir.errors import ModelError, compose, nearest
-from etp_ir.interpreter import run
+from etp_ir.core import Operand, Program
+from etp_ir.errors import ModelError, TypeRuleError, compose, nearest
 from etp_ir.jacobian import jacobian
 from etp_ir.marked import marked
 from etp_ir.meaning import meaning
 from etp_ir.namespace.dispatch import alike, array, builder_of, extension
 from etp_ir.primitive import REGISTRY
 from etp_ir.primitives.contract import LETTERS, free_letters
+from etp_ir.printer import NAME
 from etp_ir.tracer import Tracer, bind
-from etp_ir.transforms.vjp import vjp
 from etp_ir.types import TensorType
 
+from .compiler.positions import NONE
+from .compiler.through import region_targets
 from .given import mistake
+from .mode import declared
 
 __all__ = ["register_primitive"]
 
@@ -78,13 +79,17 @@ def register_primitive(
     array([0., 2., 4.])
     """
     operands, attributes = _arguments(function)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise mistake(ModelError, f"{name!r} is no name of an operation",
+                      "use letters, digits and dots, as in 'lab.bilinear'")  # fmt: skip
     if name in REGISTRY and not replace:
         raise mistake(ModelError, f"there is an operation {name!r} already",
                       "choose another name, or say replace=True")  # fmt: skip
     if name in REGISTRY and not hasattr(REGISTRY[name].lower, "__wrapped__"):
         raise mistake(ModelError, f"{name!r} belongs to etp", "choose another name")
-    if not weights:
-        raise mistake(ModelError, f"{name!r} has no weights", "name those that can be trained")
+    if not weights or not isinstance(weights, Mapping):
+        raise mistake(ModelError, f"{name!r} has no weights",
+                      'name those that can be trained, as in {"w": "io->o"}')  # fmt: skip
     letters = {}
     for weight, spec in weights.items():
         if weight not in operands:
@@ -92,7 +97,15 @@ def register_primitive(
             raise mistake(ModelError, what, f"name some of {', '.join(operands)}")
         letters[weight] = _letters(weight, spec)
     REGISTRY.pop(name, None)
-    meant = update_wrapper(lambda *arrays, **attrs: function(*arrays, **attrs), function)
+
+    def meant(*arrays: Any, **attrs: Any) -> Any:
+        with declared():
+            result = function(*arrays, **attrs)
+        if isinstance(result, Tracer) and not result.dtype.is_float:
+            raise TypeRuleError(f"`{name}` returns {result.type}, through which no weight trains")
+        return result
+
+    update_wrapper(meant, function)
     trained = {
         weight: Trained(
             operands.index(weight), partial(_form, name, meant, operands.index(weight), pair),
@@ -120,6 +133,10 @@ def register_primitive(
                           f"it takes {', '.join(operands)}") from None  # fmt: skip
         bound.apply_defaults()
         given = [bound.arguments[n] for n in operands]
+        for n in attributes:
+            if getattr(bound.arguments[n], "shape", ()) != ():
+                raise mistake(ModelError, f"{name}: {n} is an array, and an attribute is none",
+                              "let the function take it by position")  # fmt: skip
         return traced(*given, **{n: bound.arguments[n] for n in attributes})
 
     return update_wrapper(operation, function)
@@ -127,7 +144,15 @@ def register_primitive(
 
 def _arguments(function: Callable[..., Any]) -> tuple[list[str], list[str]]:
     """Return the names of the arrays and of the attributes that a function takes."""
-    parameters = inspect.signature(function).parameters.values()
+    if not callable(function):
+        raise mistake(ModelError, f"{function!r} is no function", "give the operation itself")
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except ValueError:
+        parameters = None
+    if parameters is None:
+        raise mistake(ModelError, f"{function!r} does not tell its arguments",
+                      "wrap it in a function of your own")  # fmt: skip
     plain = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     if len(plain) + len(named) != len(parameters):
@@ -142,6 +167,9 @@ def _letters(weight: str, spec: str | None) -> tuple[str, str] | None:
     """Return the letters of a weight and of the result."""
     if spec is None:
         return None
+    if not isinstance(spec, str):
+        raise mistake(ModelError, f"the axes of {weight!r} are given as {spec!r}",
+                      'write a letter for each axis, as in "io->o", or None')  # fmt: skip
     own, arrow, result = spec.replace(" ", "").partition("->")
     fits = all(c in LETTERS for c in own + result) and arrow
     if not fits or any(len(set(term)) != len(term) for term in (own, result)):
@@ -158,7 +186,8 @@ def _form(
 ) -> Bilinear:  # fmt: skip
     types = [x.type for x in operands]
     own, result = _spelled(name, function, types, attrs, operand, pair)
-    _check(name, function, types, attrs, operand, own, result)
+    if pair is not None:
+        _check(name, meaning(name, function, types, attrs), operand, own, result)
     return Bilinear("".join(c for c in result if c not in own) + own, own, result)
 
 
@@ -189,41 +218,36 @@ def _spelled(
     return pair
 
 
-_CHECKED: set[Any] = set()
+def _check(name: str, program: Program, operand: int, own: str, result: str) -> None:
+    """Hold the declared letters against the paths from the weight to the result.
 
-
-def _check(
-    name: str, function: Callable[..., Any], types: list[TensorType], attrs: Mapping[str, Any],
-    operand: int, own: str, result: str,
-) -> None:  # fmt: skip
-    """Hold the declared letters against the derivative of the function at random numbers."""
-    key = (name, function, tuple(types), freeze(attrs), operand)
-    if key in _CHECKED:
-        return
-    program = meaning(name, function, types, attrs)
-    rng = np.random.default_rng(0)
-    arrays = [_sample(rng, t) for t in types]
-    builder = Builder("letters", share=True, float_dtype=types[operand].dtype)
-    given = [Tracer(builder, builder.input(p.name, p.type, "value")) for p in program.inputs]
-    rows = jacobian(builder, program, operand, own, result, given)
-    (declared,) = run(builder.finish([(rows.value, "value")]), arrays)
-    ct = _sample(rng, program.outputs[0].type)
-    backward = vjp(program, [program.inputs[operand].name])
-    actual = run(backward, [*arrays, ct])[-1]
-    letters = "".join(c for c in result if c not in own) + own
-    claimed = np.einsum(f"{letters},{result}->{own}", declared, ct)
-    scale = np.abs(actual).max(initial=0) + np.abs(claimed).max(initial=0)
-    if np.abs(actual - claimed).max(initial=0) > 1e-4 * scale:
+    Elements of the result are numbered by the letters that the weight shares: every path from an
+    element of the weight must end at its own number.
+    """
+    weight, y = program.inputs[operand].type, program.outputs[0].type
+    sizes = dict(zip(result, y.shape, strict=True))
+    for letter, extent in zip(own, weight.shape, strict=True):
+        if sizes.get(letter, extent) != extent:
+            raise ModelError(compose(
+                f"{name} was declared with the axis {letter!r} shared by a weight {weight} and a "
+                f"result {y}", how="give letters of their own to axes that differ",
+            ))  # fmt: skip
+    shared = "".join(c for c in own if c in result)
+    (found,) = region_targets(program, [_numbered(result, y.shape, shared)])[operand:][:1]
+    wrong = found is not None and (found != NONE) & (found != _numbered(own, weight.shape, shared))
+    if np.any(wrong):
         raise ModelError(compose(
             f"{name} was declared with the axes {own!r} -> {result!r} of a weight, but "
-            "elements of it act on others of the result too",
+            "elements of it may act on others of the result too",
             how="give letters of their own to axes that differ, or None in place of the letters",
         ))  # fmt: skip
-    _CHECKED.add(key)
 
 
-def _sample(rng: np.random.Generator, type: TensorType) -> Any:
-    """Return normal numbers, or zeros, which are valid indices of anything."""
-    if not type.dtype.is_float:
-        return np.zeros(type.shape, type.dtype.numpy())
-    return np.asarray(rng.normal(size=type.shape), type.dtype.numpy())
+def _numbered(letters: str, shape: tuple[int, ...], shared: str) -> Any:
+    """Return for each element of an array its number by the shared letters."""
+    sizes = dict(zip(letters, shape, strict=True))
+    count = [sizes[c] for c in shared]
+    numbers = np.arange(int(np.prod(count, dtype=int))).reshape(count)
+    order = [shared.index(c) for c in letters if c in shared]
+    missing = tuple(i for i, c in enumerate(letters) if c not in shared)
+    return np.broadcast_to(np.expand_dims(numbers.transpose(order), missing), shape).copy()

@@ -41,13 +41,14 @@ def element_wise(draw: Any) -> Drawn:
 
 @st.composite
 def einsum(draw: Any) -> Drawn:
-    """Letters are shared by all three, summed, of the input and result, or of weight and result."""
-    counts = [draw(st.integers(0, 2)) for _ in range(4)]
-    letters = iter("aPSbDQZR")  # some of which the compiler has other uses for
-    both, summed, ahead, out = ["".join(next(letters) for _ in range(n)) for n in counts]
-    x, w, y = (list(draw(st.permutations(s))) for s in (both + summed + ahead, both + summed + out,
-                                                       both + ahead + out))  # fmt: skip
-    extents = {c: draw(sizes(1, 3)) for c in both + summed + ahead + out}
+    """Letters of all three, summed, of input and result, of weight and result, or of one alone."""
+    most = (2, 2, 2, 2, 1, 1)
+    letters = iter("aPSbDQZRij")  # some of which the compiler has other uses for
+    parts = ["".join(next(letters) for _ in range(draw(st.integers(0, n)))) for n in most]
+    both, summed, ahead, out, of_x, of_w = parts
+    terms = (both + summed + ahead + of_x, both + summed + out + of_w, both + ahead + out)
+    x, w, y = (list(draw(st.permutations(term))) for term in terms)
+    extents = {c: draw(sizes(1, 3)) for c in "".join(terms)}
     spec, seed = f"{''.join(x)},{''.join(w)}->{''.join(y)}", draw(seeds)
     shapes = [tuple(extents[c] for c in term) for term in (x, w, y)]
     weights = {"w": normal(seed, *shapes[1]), **given_bias(draw, seed, *shapes[2])}
