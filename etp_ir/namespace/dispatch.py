@@ -77,6 +77,8 @@ def _shape_error(
     try:
         implementation(*map(stand_in, args), **{k: stand_in(x) for k, x in kwargs.items()})
     except ShapeError as error:
+        # What the library said, and how the two met, is of no use to the reader.
+        error.__cause__ = error.__context__ = None
         return error.with_traceback(None)
     except Exception:  # it has other reasons, which the library itself names
         return None
