@@ -235,10 +235,12 @@ def check_references(program: Program) -> Iterator[Fault]:
     """Check that outputs belong to something: ``state(h)`` needs ``%h``, ``grad(w)`` needs ``w``.
 
     A gradient may also be that of a named value, such as a weight computed from parameters, or
-    of a name which a trace or a signal among the inputs refers to.
+    of a name which a trace or a signal among the inputs refers to. A weight that was simplified
+    away is still named after its parameters.
     """
     known = dict.fromkeys([*program.input_names, *(n for p in program.inputs for n in p.role.of)])
     known.update(dict.fromkeys(v.hint for node in program.nodes for v in node.outputs if v.hint))
+    parameters = tuple(f"{p.name}{end}" for p in program.inputs_of("param") for end in "._")
     for port in program.outputs:
         kind = port.role.kind
         if kind not in (*HANDED_ON, "grad"):
@@ -248,7 +250,8 @@ def check_references(program: Program) -> Iterator[Fault]:
             continue
         name = port.role.of[0]
         found = program.input_names.get(name)
-        if name not in known or (kind in HANDED_ON and found is None):
+        made = kind == "grad" and name.startswith(parameters)
+        if (name not in known and not made) or (kind in HANDED_ON and found is None):
             how = f"name an input{nearest(name, list(program.input_names))}"
             yield Fault(f"output `{port.role}` refers to %{name}, which is no input", how)
         elif kind in HANDED_ON and found is not None and found.role.kind != kind:
