@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +10,7 @@ from attrs import frozen
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from .runner import ROOT, TIMEOUT_S
+from .process import start
 
 COMPILERS = ("etp", "braintrace")
 BEFORE = ("trace", "analyse")
@@ -52,33 +49,12 @@ def run(
             if times.skipped:
                 continue
             say(f"{name}, {k} layers: round {turn + 1} of {rounds}")
-            result = _start(pythons[name], name, k)
+            result = start(pythons[name], "bench.compile_worker", [name, str(k)])
             if isinstance(result, str):
                 found[k, name] = Times(name, k, skipped=result)
             else:
                 found[k, name] = Times(name, k, (*times.rounds, result))
     return list(found.values())
-
-
-def _start(python: str, name: str, layers: int) -> dict[str, Any] | str:
-    """Return what the worker prints, or in one line why it failed."""
-    pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    environment = {
-        **os.environ, **dict.fromkeys(pools, "1"), "JAX_PLATFORMS": "cpu",
-        "PYTHONWARNINGS": "ignore",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "backends")]),
-    }  # fmt: skip
-    command = [python, "-m", "bench.compile_worker", name, str(layers)]
-    try:
-        done = subprocess.run(
-            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{type(error).__name__}: {error}"
-    if done.returncode:
-        return (done.stderr.strip().splitlines() or ["no message"])[-1]
-    report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return {**report, "load": os.getloadavg()[0]}
 
 
 def table(results: Sequence[Times]) -> Table:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +9,7 @@ from attrs import frozen
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from .runner import ROOT, TIMEOUT_S
+from .process import start
 from .sparse_work import Work
 
 CONTENDERS = {"etp-numpy": ("train", "gradient"), "etp-jax": ("train", "gradient"),
@@ -48,34 +45,15 @@ def run(
         for name, tasks in CONTENDERS.items():
             for what in tasks:
                 say(f"{name}, {n} units: {what}")
-                found = _start(pythons[name], name, n, what, threads)
+                found = start(
+                    pythons[name], "bench.sparse_worker",
+                    [name, str(n), what, "--threads", str(threads)], threads,
+                )  # fmt: skip
                 if isinstance(found, str):
                     rows.append(Measured(Work(n), name, what, {}, found))
                 else:
                     rows.append(Measured(Work(n), name, what, found))
     return rows
-
-
-def _start(python: str, name: str, n: int, what: str, threads: int) -> dict[str, Any] | str:
-    """Return what the worker prints, or in one line why it failed."""
-    pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    environment = {
-        **os.environ, **dict.fromkeys(pools, str(threads)), "JAX_PLATFORMS": "cpu",
-        "PYTHONWARNINGS": "ignore",
-        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "backends")]),
-    }  # fmt: skip
-    command = [python, "-m", "bench.sparse_worker", name, str(n), what]
-    command += ["--threads", str(threads)]
-    try:
-        done = subprocess.run(
-            command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT_S,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return f"{type(error).__name__}: {error}"
-    if done.returncode:
-        return (done.stderr.strip().splitlines() or ["no message"])[-1]
-    report: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
-    return {**report, "load": os.getloadavg()[0]}
 
 
 def table(rows: Sequence[Measured]) -> Table:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import partial, update_wrapper
+from functools import update_wrapper
 from typing import Any
 
 import numpy as np
+from attrs import frozen
 
 from etp_ir.bilinear import Bilinear, Trained
 from etp_ir.core import Operand, Program
@@ -20,7 +21,6 @@ from etp_ir.primitive import REGISTRY
 from etp_ir.primitives.contract import LETTERS, free_letters
 from etp_ir.printer import NAME
 from etp_ir.tracer import Tracer, bind
-from etp_ir.types import TensorType
 
 from .compiler.positions import NONE
 from .compiler.through import region_targets
@@ -106,14 +106,13 @@ def register_primitive(
         return result
 
     update_wrapper(meant, function)
-    trained = {
-        weight: Trained(
-            operands.index(weight), partial(_form, name, meant, operands.index(weight), pair),
-            partial(_input, name, meant, operands.index(weight), pair),
-        )
+    declared_weights = {
+        weight: _Weight(name, meant, operands.index(weight), pair)
         for weight, pair in letters.items()
-    }  # fmt: skip
-    primitive = marked(name, meant, trained)
+    }
+    primitive = marked(
+        name, meant, {n: Trained(w.operand, w.form, w.input) for n, w in declared_weights.items()}
+    )
 
     def apply(*arrays: Any, **attrs: Any) -> Any:
         builder = builder_of(*arrays)
@@ -149,10 +148,8 @@ def _arguments(function: Callable[..., Any]) -> tuple[list[str], list[str]]:
     try:
         parameters = inspect.signature(function).parameters.values()
     except ValueError:
-        parameters = None
-    if parameters is None:
         raise mistake(ModelError, f"{function!r} does not tell its arguments",
-                      "wrap it in a function of your own")  # fmt: skip
+                      "wrap it in a function of your own") from None  # fmt: skip
     plain = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
     named = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     if len(plain) + len(named) != len(parameters):
@@ -167,10 +164,7 @@ def _letters(weight: str, spec: str | None) -> tuple[str, str] | None:
     """Return the letters of a weight and of the result."""
     if spec is None:
         return None
-    if not isinstance(spec, str):
-        raise mistake(ModelError, f"the axes of {weight!r} are given as {spec!r}",
-                      'write a letter for each axis, as in "io->o", or None')  # fmt: skip
-    own, arrow, result = spec.replace(" ", "").partition("->")
+    own, arrow, result = str(spec).replace(" ", "").partition("->")
     fits = all(c in LETTERS for c in own + result) and arrow
     if not fits or any(len(set(term)) != len(term) for term in (own, result)):
         raise mistake(
@@ -180,42 +174,55 @@ def _letters(weight: str, spec: str | None) -> tuple[str, str] | None:
     return own, result
 
 
-def _form(
-    name: str, function: Callable[..., Any], operand: int, pair: tuple[str, str] | None,
-    *operands: Operand, **attrs: Any,
-) -> Bilinear:  # fmt: skip
-    types = [x.type for x in operands]
-    own, result = _spelled(name, function, types, attrs, operand, pair)
-    if pair is not None:
-        _check(name, meaning(name, function, types, attrs), operand, own, result)
-    return Bilinear("".join(c for c in result if c not in own) + own, own, result)
+@frozen
+class _Weight:
+    """What was declared of one weight of an operation.
 
+    Attributes
+    ----------
+    name, function
+        The operation.
+    operand
+        Position of the weight among its arguments.
+    pair
+        Letters of the weight and of the result, if they were given.
+    """
 
-def _input(
-    name: str, function: Callable[..., Any], operand: int, pair: tuple[str, str] | None,
-    *arrays: Any, **attrs: Any,
-) -> Tracer:  # fmt: skip
-    types = [x.type for x in arrays]
-    own, result = _spelled(name, function, types, attrs, operand, pair)
-    program = meaning(name, function, types, attrs)
-    return jacobian(arrays[operand].builder, program, operand, own, result, arrays)
+    name: str
+    function: Callable[..., Any]
+    operand: int
+    pair: tuple[str, str] | None
 
+    def form(self, *operands: Operand, **attrs: Any) -> Bilinear:
+        """Return the letters, which are held against what the operation does."""
+        program = self._program(operands, attrs)
+        own, result = self._letters(program)
+        if self.pair is not None:
+            _check(self.name, program, self.operand, own, result)
+        return Bilinear("".join(c for c in result if c not in own) + own, own, result)
 
-def _spelled(
-    name: str, function: Callable[..., Any], types: list[TensorType], attrs: Mapping[str, Any],
-    operand: int, pair: tuple[str, str] | None,
-) -> tuple[str, str]:  # fmt: skip
-    """Return letters for each axis of the weight and the result, as many as they have."""
-    ranks = (types[operand].rank, meaning(name, function, types, attrs).outputs[0].type.rank)
-    if pair is None:
-        letters = free_letters("", sum(ranks))
-        return letters[: ranks[0]], letters[ranks[0] :]
-    if (len(pair[0]), len(pair[1])) != ranks:
-        raise ModelError(compose(
-            f"{name} has a weight of {ranks[0]} axes and a result of {ranks[1]}, and "
-            f"was declared with {pair[0]!r} -> {pair[1]!r}", how="give one letter for each axis",
-        ))  # fmt: skip
-    return pair
+    def input(self, *arrays: Any, **attrs: Any) -> Tracer:
+        """Return the derivative of the result by the weight."""
+        program = self._program(arrays, attrs)
+        own, result = self._letters(program)
+        return jacobian(arrays[self.operand].builder, program, self.operand, own, result, arrays)
+
+    def _program(self, items: Any, attrs: Mapping[str, Any]) -> Program:
+        return meaning(self.name, self.function, [x.type for x in items], attrs)
+
+    def _letters(self, program: Program) -> tuple[str, str]:
+        """Return letters for each axis of the weight and the result, as many as they have."""
+        ranks = (program.inputs[self.operand].type.rank, program.outputs[0].type.rank)
+        if self.pair is None:
+            letters = free_letters("", sum(ranks))
+            return letters[: ranks[0]], letters[ranks[0] :]
+        own, result = self.pair
+        if (len(own), len(result)) != ranks:
+            raise ModelError(compose(
+                f"{self.name} has a weight of {ranks[0]} axes and a result of {ranks[1]}, and "
+                f"was declared with {own!r} -> {result!r}", how="give one letter for each axis",
+            ))  # fmt: skip
+        return self.pair
 
 
 def _check(name: str, program: Program, operand: int, own: str, result: str) -> None:
@@ -233,7 +240,7 @@ def _check(name: str, program: Program, operand: int, own: str, result: str) -> 
                 f"result {y}", how="give letters of their own to axes that differ",
             ))  # fmt: skip
     shared = "".join(c for c in own if c in result)
-    (found,) = region_targets(program, [_numbered(result, y.shape, shared)])[operand:][:1]
+    found = region_targets(program, [_numbered(result, y.shape, shared)])[operand]
     wrong = found is not None and (found != NONE) & (found != _numbered(own, weight.shape, shared))
     if np.any(wrong):
         raise ModelError(compose(

@@ -11,11 +11,10 @@ from . import ops
 from .builder import Builder
 from .core import Program
 from .passes import dce
-from .primitive import get
 from .tracer import Tracer, replay
 from .transforms.batch import batch_program
 from .transforms.vjp import vjp
-from .types import I32, TensorType
+from .types import TensorType
 
 
 def jacobian(builder: Builder, program: Program, operand: int, own: str, result: str,
@@ -51,12 +50,7 @@ def jacobian(builder: Builder, program: Program, operand: int, own: str, result:
 
 def _units(builder: Builder, y: TensorType, apart: Sequence[int], count: int) -> Tracer:
     """Return for each index over some axes of a type the array that is 1 there, and 0 elsewhere."""
-    shape = tuple(y.shape[i] for i in apart)
-
-    def number(axis: int) -> Tracer:
-        attrs = {"shape": (count, count), "axis": axis, "dtype": I32}
-        return Tracer(builder, builder.emit(get("iota"), [], attrs)[0])
-
-    same = ops.cast(ops.eq(number(0), number(1)), y.dtype)
-    units = ops.reshape(same, (count, *shape))
-    return ops.broadcast(units, (count, *y.shape), (0, *(i + 1 for i in apart)))
+    same = ops.eye(builder, count, y.dtype)
+    units = ops.reshape(same, (count, *(y.shape[i] for i in apart)))
+    found: Tracer = ops.broadcast(units, (count, *y.shape), (0, *(i + 1 for i in apart)))
+    return found

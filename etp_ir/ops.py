@@ -141,6 +141,18 @@ def foreign(*arrays: Any, function: str, types: Sequence[str]) -> tuple[Any, ...
     return found if isinstance(found, tuple) else (found,)
 
 
+def eye(builder: Any, n: int, dtype: Any) -> Any:
+    """Return the identity matrix as nodes of a builder."""
+    from .tracer import Tracer
+    from .types import I32
+
+    def count(axis: int) -> Any:
+        attrs = {"shape": (n, n), "axis": axis, "dtype": I32}
+        return Tracer(builder, builder.emit(get("iota"), [], attrs)[0])
+
+    return cast(eq(count(0), count(1)), dtype)
+
+
 def full(builder: Any, shape: Sequence[int], number: Any, dtype: Any) -> Any:
     """Return a constant array as a node of a builder."""
     from .tracer import Tracer, literal

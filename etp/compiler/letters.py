@@ -10,6 +10,7 @@ from etp_ir.bilinear import Join
 from etp_ir.core import Value
 
 from ..rules.algebra import STATE
+from .axes import axes_of
 from .positions import Known
 from .uses import Use
 
@@ -33,8 +34,7 @@ def through_letters(
         reached.reshape(-1, *use.output.type.shape).astype(float), form.y, form.joins, known
     )
     w = np.ones(use.weight.type.shape) if weight is None else weight.astype(float)
-    fine = "".join(form.joins[c].letters if c in form.joins else c for c in form.x or "")
-    fine = "".join(dict.fromkeys(fine))
+    fine = axes_of(form).looked_up(form.x or "")
     kept = "".join(c for c in fine if c in letters + form.w)
     met = np.einsum(f"{STATE}{letters},{form.w}->{STATE}{kept}", y, w) > 0
     return _gathered(met, kept, form.x or "", form.joins, shape, known)

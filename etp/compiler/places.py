@@ -11,7 +11,7 @@ from etp_ir import ops
 from etp_ir.builder import Builder
 from etp_ir.primitive import get
 from etp_ir.tracer import Tracer
-from etp_ir.types import I32, TensorType
+from etp_ir.types import TensorType
 
 from ..rules.algebra import POSITION, Vec, named
 from .coverage import Place
@@ -67,12 +67,8 @@ def take(x: Tracer, index: np.ndarray[Any, Any]) -> Tracer:
 def unit(builder: Builder, type: TensorType) -> Tracer:
     """Return the unit arrays of a type, one for each element, on a new first axis."""
     n = type.size
-
-    def count(axis: int) -> Tracer:
-        attrs = {"shape": (n, n), "axis": axis, "dtype": I32}
-        return Tracer(builder, builder.emit(get("iota"), [], attrs)[0])
-
-    return ops.reshape(ops.cast(ops.eq(count(0), count(1)), type.dtype), (n, *type.shape))
+    found: Tracer = ops.reshape(ops.eye(builder, n, type.dtype), (n, *type.shape))
+    return found
 
 
 def _aligned(index: Targets) -> bool:

@@ -10,7 +10,18 @@ from .family import Family
 from .pooling import adaptive_avg_pool, avg_pool, global_avg_pool, max_pool
 
 
-class MaxPool(Family):
+class _Windows(Family):
+    """Windows over the spatial axes, and where they stand."""
+
+    axes: ClassVar[int]
+
+    def __init__(self, window: Any, stride: Any = None, *, padding: Any = "VALID") -> None:
+        self.window = per_axis("the window", window, self.axes)
+        self.stride = self.window if stride is None else per_axis("stride", stride, self.axes)
+        self.padding = checked_padding(padding, self.axes)
+
+
+class MaxPool(_Windows):
     r"""What the maxima have in common.
 
     $$y_p = \max_k x_{p s + k - l}$$
@@ -26,13 +37,6 @@ class MaxPool(Family):
     padding
         ``"SAME"``, ``"VALID"``, a number, or a number or pair for each spatial axis.
     """
-
-    axes: ClassVar[int]
-
-    def __init__(self, window: Any, stride: Any = None, *, padding: Any = "VALID") -> None:
-        self.window = per_axis("the window", window, self.axes)
-        self.stride = self.window if stride is None else per_axis("stride", stride, self.axes)
-        self.padding = checked_padding(padding, self.axes)
 
     def __call__(self, x: Any) -> Any:
         """Return the maxima of ``x`` [..., *spatial, C]."""
@@ -57,7 +61,7 @@ class MaxPool3d(MaxPool):
     axes = 3
 
 
-class AvgPool(Family):
+class AvgPool(_Windows):
     r"""What the means have in common.
 
     $$y_p = \frac{1}{K} \sum_k x_{p s + k - l}$$
@@ -76,15 +80,11 @@ class AvgPool(Family):
         Whether padding counts as elements, which are zero.
     """
 
-    axes: ClassVar[int]
-
     def __init__(
         self, window: Any, stride: Any = None, *, padding: Any = "VALID",
         count_padding: bool = True,
     ) -> None:  # fmt: skip
-        self.window = per_axis("the window", window, self.axes)
-        self.stride = self.window if stride is None else per_axis("stride", stride, self.axes)
-        self.padding = checked_padding(padding, self.axes)
+        super().__init__(window, stride, padding=padding)
         self.count_padding = count_padding
 
     def __call__(self, x: Any) -> Any:
