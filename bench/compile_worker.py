@@ -48,7 +48,7 @@ def etp_stages(layers: int) -> Stages:
 
     def analyse() -> Compiled:
         compiled = Compiled(found["step"], found["loss"], options)
-        compiled.diagnostics(STEPS, STEPS)
+        compiled.diagnostics(STEPS, STEPS, BATCH)
         return compiled
 
     def training(compiled: Compiled, period: int) -> None:
