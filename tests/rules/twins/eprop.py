@@ -74,9 +74,10 @@ class DRTRL:
     def step(self, now: Now, draw: None = None) -> Record:
         net, traces, grads = now.net, {}, {}
         for name, pre in (("w_in", now.x), ("w_rec", now.before)):
-            v, a = self.v[name], self.a[name]
+            every = np.ones((len(pre), net.n))
+            v, a = self.v[name] * every, self.a[name] * every
             self.a[name] = net.rho * a + now.psi_before * (v - net.gamma * a)
-            self.v[name] = net.beta * v + np.outer(pre, np.ones(net.n))
+            self.v[name] = net.beta * v + pre[:, None]
             grads[name] = now.q * now.psi * (self.v[name] - net.gamma * self.a[name])
             traces |= {f"v:{name}": self.v[name], f"a:{name}": self.a[name]}
         return Record(traces, now.q, grads)
