@@ -33,6 +33,9 @@ ALLOWED = {
     "etp.compiler.report": {"rich"},
     "etp.fit": {"rich"},
     "etp.plotting": {"matplotlib"},
+    "etp.study": {"rich", "matplotlib"},
+    "etp.study.compare_text": {"rich"},
+    "etp.study.compare_plot": {"matplotlib"},
     "etp.tasks": {"sklearn"},
     "etp.cli": {"typer", "rich"},
 }
