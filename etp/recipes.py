@@ -71,6 +71,13 @@ class Recipe:
         (width,) = trace_step(cell, TensorType(F32, (n_in,))).program.output("output").type.shape
         return Network(cell, self.readout(width, n_out, length=length, rng=rng))
 
+    def rate(self, steps: int) -> float:
+        """Return the learning rate when weights change every so many steps.
+
+        Rarer updates average more gradients, which allows for longer steps.
+        """
+        return float(round(self.lr * min(steps, 8) ** 0.5, 6))
+
     def loss_steps(self, task: Task) -> int:
         """Return how many of the last steps of a task carry the loss."""
         if task.train.stepwise:

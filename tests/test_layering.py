@@ -34,8 +34,6 @@ ALLOWED = {
     "etp.fit": {"rich"},
     "etp.plotting": {"matplotlib"},
     "etp.study": {"rich", "matplotlib"},
-    "etp.study.compare_text": {"rich"},
-    "etp.study.compare_plot": {"matplotlib"},
     "etp.tasks": {"sklearn"},
     "etp.cli": {"typer", "rich"},
 }

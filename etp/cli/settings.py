@@ -35,13 +35,12 @@ def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
     update = as_update(asked["update"] or ("sequence" if offline else "step"))
     backend = etp.backends.get(asked["backend"])
     given = {name: value for name, value in asked.items() if value is not None}
-    # Rarer updates average more gradients, which allows for longer steps.
-    steps = min(parse_update(update) or task.length, task.length, 8)
+    steps = min(parse_update(update) or task.length, task.length)
     scope = str(parse_scope(asked["scope"], rule.default_scope))
     full = not offline and scope in ("layered", "full")
     config = Config(**{
         "hidden": own.hidden_full if full else own.hidden,
-        "lr": round(own.lr * steps**0.5, 6),
+        "lr": own.rate(steps),
         "weight_decay": own.weight_decay,
         "epochs": own.epochs,
         "window": rule.default_window,

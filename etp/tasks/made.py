@@ -37,10 +37,11 @@ def made(
     for what, (value, bound) in {**least, "train": (train, 1), "test": (test, 1)}.items():
         if value < bound:
             raise TaskError(f"{name}: {what} is {value}; give at least {bound}")
-    parts = (
-        _split(*draw(np.random.default_rng([seed, k]), n)) for k, n in enumerate((train, test))
-    )
-    return Task(name, "", *parts, **kind)
+
+    def part(index: int, count: int) -> Split:
+        return _split(*draw(np.random.default_rng([seed, index]), count))
+
+    return Task(name, "", part(0, train), part(1, test), **kind)
 
 
 def _split(xs: Array, ys: Array) -> Split:
