@@ -1,7 +1,7 @@
 """Unbiased low-rank influences on the leaky tanh RNN: UORO, KF-RTRL, R-KF-RTRL.
 
-Norms are Euclidean (Frobenius). A ratio with a zero in it, as at the first step, is replaced by 1:
-the product it would scale is zero, so that the estimate does not depend on the choice.
+Norms are Euclidean (Frobenius). ε = 1e-7 is added to each, as in the pseudocode of UORO; at the
+first step, where both norms of ρ0 are zero, that makes it 1.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from .leaky_tanh import Now
 from .record import Record
 
 
-def ratio(over: np.ndarray, under: np.ndarray) -> float:
-    """Return √(‖over‖ / ‖under‖), and 1 where either is zero."""
-    a, b = np.linalg.norm(over), np.linalg.norm(under)
-    return float(np.sqrt(a / b)) if a > 0 and b > 0 else 1.0
+def ratio(over: np.ndarray, under: np.ndarray, eps: float = 1e-7) -> float:
+    """Return √((‖over‖ + ε) / (‖under‖ + ε))."""
+    return float(np.sqrt((np.linalg.norm(over) + eps) / (np.linalg.norm(under) + eps)))
 
 
 class UORO:

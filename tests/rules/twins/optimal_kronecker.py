@@ -33,6 +33,13 @@ def unbiased_rounding(sigma: np.ndarray, rank: int, signs: np.ndarray) -> tuple[
     return L, k
 
 
+def settled_qr(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return Q and R with a diagonal of R that is not negative."""
+    q, r = np.linalg.qr(x)
+    sign = np.where(np.diag(r) < 0, -1.0, 1.0)
+    return q * sign, sign[:, None] * r
+
+
 class OK:
     """R28, Benzing et al. 2019 (r-OK); signs (r + 1,) a step.
 
@@ -43,8 +50,8 @@ class OK:
 
     Where one of the k largest is kept and p = 1, σ_{k+1} ≤ S/p always holds, so k ≤ r - 1.
     The draws act on the singular pairs, whose common sign is not determined by the SVD: here the
-    component of Q_a u that is largest in size is made positive. Rotations of Z leave Σ a ⊗ B as it
-    is, so estimates are compared and not the single factors.
+    diagonals of R_a and R_b are not negative, and the component of u that is largest in size is
+    positive. Rotations of Z leave Σ a ⊗ B as it is, so that estimates are compared and not factors.
     """
 
     def __init__(self, rank: int) -> None:
@@ -59,13 +66,12 @@ class OK:
         left = np.vstack([self.a, now.a]).T
         pushed = np.einsum("kl,clm->ckm", now.J, self.B)
         right = np.vstack([pushed.reshape(r, -1), np.diag(now.D).reshape(1, -1)]).T
-        qa, ra = np.linalg.qr(left)
-        qb, rb = np.linalg.qr(right)
+        qa, ra = settled_qr(left)
+        qb, rb = settled_qr(right)
         u, sigma, vt = np.linalg.svd(ra @ rb.T)
-        au = qa @ u
-        flip = np.sign(au[np.abs(au).argmax(axis=0), np.arange(r + 1)])
+        flip = np.sign(u[np.abs(u).argmax(axis=0), np.arange(r + 1)])
         L, _ = unbiased_rounding(sigma, r, signs * flip)
-        self.a = (au @ L).T
+        self.a = (qa @ u @ L).T
         self.B = (qb @ vt.T @ L).T.reshape(r, n, n)
         gradient = np.einsum("cj,cki,k->ji", self.a, self.B, now.q)
         estimate = np.einsum("cj,cki->kji", self.a, self.B)
