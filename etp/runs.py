@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from attrs import asdict, define, field, fields, frozen, resolve_types
 
 from etp_ir.errors import ETPError
@@ -15,7 +16,9 @@ from etp_ir.errors import ETPError
 from . import checkpoint
 
 CONFIG, METRICS, CHECKPOINT = "config.json", "metrics.jsonl", "checkpoint.npz"
-CURVE, REPORT, DUMP = "curve.png", "report.txt", "dump.etp"
+CURVE, REPORT, DUMP, AUDIT = "curve.png", "report.txt", "dump.etp", "audit.png"
+# Weights along training: one file for each epoch, named by the epochs before it.
+WEIGHTS = "weights"
 
 
 class RunError(ETPError):
@@ -151,6 +154,36 @@ class RunFolder:
         """Write the checkpoint, then the metrics of the epochs it knows of."""
         checkpoint.save(self.path / CHECKPOINT, state, asdict(progress))
         self.write(METRICS, "".join(json.dumps(row) + "\n" for row in progress.epochs))
+
+    def keep_weights(self, epoch: int, params: Mapping[str, Any]) -> None:
+        """Write the parameters that a run has after some epochs, for an audit of them later."""
+        folder = self.path / WEIGHTS
+        folder.mkdir(exist_ok=True)
+        final = folder / f"{epoch:04d}.npz"
+        partial = final.with_suffix(".partial")
+        with open(partial, "wb") as file:
+            np.savez(file, **{n: np.asarray(x) for n, x in params.items()})
+        os.replace(partial, final)
+
+    def weights(self) -> dict[int, dict[str, Any]]:
+        """Return the parameters along training, by the epochs before them.
+
+        Raises
+        ------
+        RunError
+            If a file of them cannot be read.
+        """
+        found = {}
+        for path in sorted((self.path / WEIGHTS).glob("*.npz")):
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    found[int(path.stem)] = {n: file[n] for n in file.files}
+            except Exception as error:
+                raise RunError(
+                    f"{path} cannot be read ({type(error).__name__}: {error})\n"
+                    "remove it; the other epochs can be audited without it"
+                ) from error
+        return found
 
     def load(self) -> tuple[dict[str, Any], Progress]:
         """Return the state dict of the checkpoint, and how far the run had come.

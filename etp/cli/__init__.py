@@ -5,7 +5,7 @@ from importlib import import_module
 from .app import app, main
 
 # Each adds its commands, in this order.
-for _commands in ("train", "inspect", "listing", "check", "compare"):
+for _commands in ("train", "inspect", "listing", "check", "compare", "audit"):
     import_module(f"{__name__}.{_commands}")
 
 __all__ = ["app", "main"]

@@ -87,13 +87,18 @@ class Session:
         return tasks.Batches(self.task.train, self.mask, c.batch_size, c.seed, epoch, start)
 
 
+def model_of(config: Config, task: tasks.Task) -> etp.Module:
+    """Return the model of a configuration, with its first weights."""
+    own = recipe(config.model)
+    return own.build(task.n_in, config.hidden, task.n_out, task.length, config.seed)
+
+
 def open_session(config: Config, task: tasks.Task) -> Session:
     """Return the learner of a configuration, compiled for its task.
 
     The report speaks of the steps between two updates: those have fixed weights.
     """
-    own = recipe(config.model)
-    model = own.build(task.n_in, config.hidden, task.n_out, task.length, config.seed)
+    model = model_of(config, task)
     period = parse_update(config.update) or task.length
     with warnings.catch_warnings():
         # What the compiler warns of is shown in the commands' own words.

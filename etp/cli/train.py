@@ -95,7 +95,9 @@ def _begin(name: str, by: str | None, out: Path | None, asked: dict[str, Any]) -
     folder.write(REPORT, str(session.learner.report()))
     folder.write(DUMP, str(session.learner.program.compiled))
     progress = Progress()
-    folder.save(session.learner.state_dict(), progress)
+    state = session.learner.state_dict()
+    folder.save(state, progress)
+    folder.keep_weights(0, state["params"])
     _run(session, folder, progress)
 
 

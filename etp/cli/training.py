@@ -57,7 +57,9 @@ def train(
         row = {"epoch": epoch + 1, **means("train", done.batches), **measure(session)}
         done.epochs.append({**row, "seconds": round(monotonic() - began, 3)})
         done.batches, done.seconds = [], 0.0
-        folder.save(learner.state_dict(), done)
+        state = learner.state_dict()
+        folder.save(state, done)
+        folder.keep_weights(len(done.epochs), state["params"])
         watcher.epoch(done.epochs[-1])
     return True
 

@@ -83,27 +83,28 @@ def _against(f: Finding) -> str:
     return f" ({f.value:.2g}" + (f" against {f.limit:.0e})" if f.limit else ")")
 
 
-def _table(*columns: str, title: str = "") -> Table:
-    table = Table(
+def table(*columns: str, title: str = "") -> Table:
+    """Return an empty table without lines: text on the left, numbers on the right."""
+    found = Table(
         box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", title=title or None,
         title_justify="left", title_style="dim",
     )  # fmt: skip
     for i, column in enumerate(columns):
-        table.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
-    return table
+        found.add_column(column, justify="left" if i == 0 else "right", no_wrap=True)
+    return found
 
 
 def _models(certificate: Certificate) -> Table:
     lags = [k for k in LAGS if any(k in _of_lags(m) for m in certificate.models)]
-    table = _table(
+    found = table(
         "against BPTT", "exact", "cosine", "deviation", *(f"lag {k}" for k in lags), "schedule",
         title="cosine and relative deviation of the gradient; of each lag, of what the loss at T "
               "owes to step T - lag",
     )  # fmt: skip
     for m in certificate.models:
         if m.overall is not None:
-            table.add_row(*row(m, lags), m.schedule)
-    return table
+            found.add_row(*row(m, lags), m.schedule)
+    return found
 
 
 def row(m: ModelCertificate, lags: list[int]) -> list[str]:
@@ -126,7 +127,7 @@ def cell(a: Alignment) -> str:
         return "equal"
     if a.norm == 0:
         return "none"
-    return f"{a.cosine:.2f} ({a.deviation:.1g})"
+    return f"{a.cosine:.2f} ({a.deviation:.2g})"
 
 
 def _cosine(a: Alignment) -> str:
@@ -138,7 +139,7 @@ def _of_lags(m: ModelCertificate) -> dict[int, Alignment]:
 
 
 def _moments(certificate: Certificate) -> Table:
-    table = _table(
+    found = table(
         "over draws", "draws", "bias", "noise", "variance", "off by",
         title="of one example: bias and its standard error relative to the gradient, variance of "
               "one draw",
@@ -146,31 +147,31 @@ def _moments(certificate: Certificate) -> Table:
     for m in certificate.models:
         if m.moments is not None:
             s = m.moments
-            table.add_row(m.title, str(s.draws), f"{s.bias:.2g}", f"{s.noise:.1g}",
+            found.add_row(m.title, str(s.draws), f"{s.bias:.2g}", f"{s.noise:.1g}",
                           f"{s.variance:.2g}", f"{s.score:.1f} errors")  # fmt: skip
-    return table
+    return found
 
 
 def _parameters(certificate: Certificate) -> Table:
-    table = _table("parameter", "status", "cosine", "deviation", "ratio", "because")
+    found = table("parameter", "status", "cosine", "deviation", "ratio", "because")
     for m in certificate.models:
         if m.parameters:
-            table.add_row(f"[bold]{escape(m.title)}[/]")
+            found.add_row(f"[bold]{escape(m.title)}[/]")
         for name, p in m.parameters.items():
             a = p.alignment
             dev = "equal" if a.deviation < SAME else f"{a.deviation:.2g}"
-            table.add_row(f"  {name}", p.status, _cosine(a), dev, f"{a.ratio:.2g}",
+            found.add_row(f"  {name}", p.status, _cosine(a), dev, f"{a.ratio:.2g}",
                           escape(_line(p.reason)))  # fmt: skip
-    table.columns[-1].justify = "left"
-    table.columns[-1].no_wrap = False
-    return table
+    found.columns[-1].justify = "left"
+    found.columns[-1].no_wrap = False
+    return found
 
 
 def _costs(certificate: Certificate) -> Table:
     c = certificate.costs
     assert c is not None
     grows = ", ".join(f"{n.replace('_', ' ')} as n^{p:g}" for n, p in c.powers.items())
-    table = _table(
+    found = table(
         "units", "weights", "flop per step", "traces by formula", "measured", "time per step",
         "in chunks", title=f"cost on the {c.model}, batch of {c.batch}" +
         (f"; growth: {grows}" if grows else ""),
@@ -178,13 +179,13 @@ def _costs(certificate: Certificate) -> Table:
     for r in c.rows:
         by_step = "-" if r.seconds_by_step is None else f"{r.seconds_by_step * 1e6:.0f} µs"
         held = "-" if r.measured_bytes is None else f"{r.measured_bytes:,} B"
-        table.add_row(str(r.units), f"{r.weights:,}", f"{r.flops:,}", f"{r.trace_bytes:,} B",
+        found.add_row(str(r.units), f"{r.weights:,}", f"{r.flops:,}", f"{r.trace_bytes:,} B",
                       held, by_step, f"{r.seconds * 1e6:.0f} µs")  # fmt: skip
-    return table
+    return found
 
 
 def _checks(certificate: Certificate) -> Table:
-    table = _table("what must hold", "holds", "not asked", "contradicts", "worst", "limit")
+    found = table("what must hold", "holds", "not asked", "contradicts", "worst", "limit")
     for name, one in CHECKS.items():
         mine = [f for f in certificate.findings if f.check == name]
         if not mine:
@@ -192,12 +193,12 @@ def _checks(certificate: Certificate) -> Table:
         counts = [sum(f.verdict == v for f in mine) for v in (HOLDS, NOT_ASKED)]
         bad = len(mine) - sum(counts)
         worst = _worst(mine)
-        table.add_row(
+        found.add_row(
             one.sentence, *(str(n) if n else "" for n in counts),
             f"[bold red]{bad}[/]" if bad else "",
             f"{worst.value:.1e}" if worst else "", f"{worst.limit:.0e}" if worst else "",
         )  # fmt: skip
-    return table
+    return found
 
 
 def _worst(findings: list[Finding]) -> Finding | None:

@@ -25,7 +25,7 @@ from etp_ir.errors import NotSupportedError
 
 from ..learner import Learner
 from ..oracle import unrolled_shares
-from .alignment import Alignment, GradientAlignment, align, alignment
+from .alignment import Alignment, GradientAlignment, align
 
 Array = np.ndarray[Any, Any]
 Gradient = dict[str, Array]

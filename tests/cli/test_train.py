@@ -33,6 +33,7 @@ def test_a_run_keeps_everything_in_its_folder(etp: Etp) -> None:
     assert "test accuracy" in ran.out.splitlines()[-1]
     assert {p.name for p in Path("run").iterdir()} == {
         "checkpoint.npz", "config.json", "curve.png", "dump.etp", "metrics.jsonl", "report.txt",
+        "weights",
     }  # fmt: skip
     first, second = metrics("run")
     assert [first["epoch"], second["epoch"]] == [1, 2]
