@@ -162,7 +162,8 @@ class RunFolder:
         final = folder / f"{epoch:04d}.npz"
         partial = final.with_suffix(".partial")
         with open(partial, "wb") as file:
-            np.savez(file, **{n: np.asarray(x) for n, x in params.items()})
+            arrays: dict[str, Any] = {n: np.asarray(x) for n, x in params.items()}
+            np.savez(file, **arrays)
         os.replace(partial, final)
 
     def weights(self) -> dict[int, dict[str, Any]]:
