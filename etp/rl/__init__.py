@@ -5,6 +5,7 @@ from .agent import Agent
 from .fixed import Fixed, TrueOnline
 from .obgd import AdaptiveObGD, ObGD
 from .policies import Categorical, Gaussian, Policy
+from .swift import SwiftTD
 from .td import TD
 from .tidbd import TIDBD
 from .traces import TRACES
@@ -12,5 +13,5 @@ from .update import Transition, Update
 
 __all__ = [
     "TD", "TIDBD", "TRACES", "ActorCritic", "AdaptiveObGD", "Agent", "Categorical", "Fixed",
-    "Gaussian", "ObGD", "Policy", "Transition", "TrueOnline", "Update",
+    "Gaussian", "ObGD", "Policy", "SwiftTD", "Transition", "TrueOnline", "Update",
 ]  # fmt: skip

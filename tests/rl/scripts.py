@@ -115,3 +115,47 @@ def tidbd(data, gamma, lam, alpha0, theta):
                 w[i] += a * delta * z[i]
                 h[i] = h[i] * max(1 - a * x[i] * z[i], 0) + a * delta * z[i]
     return w
+
+
+def swift_td(data, gamma, lam, alpha0, eta, theta, decay):
+    """Feature by feature, in the order of the paper: first the error, then the new features."""
+    n = data[0][0].shape[1]
+    w, h, h_old, beta = np.zeros(n), np.zeros(n), np.zeros(n), np.full(n, np.log(alpha0))
+    bounded = 0
+    for features, rewards in data:
+        z, p, z_bar, z_delta, h_temp = (np.zeros(n) for _ in range(5))
+        v_old = v_delta = 0.0
+        delta_w = np.zeros(n)
+        for t in range(len(features) + 1):
+            end = t == len(features)
+            x = np.zeros(n) if end else features[t]
+            v = w @ x
+            if t == 0:
+                v_old = v
+            else:
+                delta = rewards[t - 1] + gamma * v - v_old
+                for i in range(n):
+                    delta_w[i] = delta * z[i] - z_delta[i] * v_delta
+                    w[i] += delta_w[i]
+                    beta[i] += theta / np.exp(beta[i]) * (delta - v_delta) * p[i]
+                    beta[i] = min(beta[i], np.log(eta))
+                    h_old[i] = h[i]
+                    h[i] = h_temp[i] + delta * z_bar[i] - z_delta[i] * v_delta
+                    z[i], p[i], z_bar[i] = (gamma * lam * q[i] for q in (z, p, z_bar))
+                v_old = v
+            if end:
+                break
+            tau = sum(np.exp(beta) * x**2)
+            b = z @ x
+            v_delta = delta_w @ x if t else 0.0
+            bounded += tau > eta
+            for i in range(n):
+                z_delta[i] = min(1, eta / tau) * np.exp(beta[i]) * x[i]
+                z[i] += z_delta[i] * (1 - b)
+                p[i] += h_old[i] * x[i]
+                z_bar[i] += z_delta[i] * (1 - b - z_bar[i] * x[i])
+                h_temp[i] = h[i] - h_old[i] * x[i] * (z[i] - z_delta[i]) - h[i] * z_delta[i] * x[i]
+                if tau > eta:
+                    h_temp[i] = h[i] = h_old[i] = z_bar[i] = 0
+                    beta[i] += np.log(decay) * x[i] ** 2
+    return w, bounded

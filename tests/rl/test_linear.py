@@ -89,8 +89,19 @@ def test_tidbd_is_the_published_loop():
     assert np.ptp(found.slots["beta"]["w"]) > 1e-3
 
 
+@pytest.mark.parametrize("first", [0.03, 0.06])
+def test_swift_td_is_the_published_loop(first):
+    expected, bounded = scripts.swift_td(DATA, GAMMA, LAM, first, 0.2, 0.01, 0.99)
+    assert 0 < bounded < 26  # both sides of the bound are met
+    found = agent(rl.SwiftTD(rate=first, eta=0.2, meta=0.01, decay=0.99))
+    check(trained(found), expected)
+    assert np.ptp(found.slots["beta"]["w"]) > 1e-3
+
+
 @pytest.mark.parametrize(
-    "rate", [0.05, rl.TrueOnline(rate=0.05), rl.AdaptiveObGD(), rl.TIDBD(rate=0.05)], ids=repr
+    "rate",
+    [0.05, rl.TrueOnline(rate=0.05), rl.AdaptiveObGD(), rl.TIDBD(rate=0.05), rl.SwiftTD()],
+    ids=lambda r: type(r).__name__,
 )
 def test_jax_agrees(rate):
     np.testing.assert_allclose(
