@@ -1,4 +1,4 @@
-"""The command line: ``python -m bench``, and its commands ``compile`` and ``sparse``."""
+"""The command line: ``python -m bench``; commands ``compile``, ``sparse`` and ``learning``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from . import compile_times, report, runner, sparse_scaling
+from . import compile_times, learning_command, report, runner, sparse_scaling
 from .cases import MODELS, Case
 from .contenders import CONTENDERS
 
@@ -116,6 +116,9 @@ def sparse_command(
             console.print(f"{row.contender}, {row.work.n} units, {row.what}: {row.skipped}")
     if json_path:
         _write(json_path, {**report.occasion(), "sparse": [sparse_scaling.entry(r) for r in found]})
+
+
+app.command("learning")(learning_command.main)
 
 
 def _write(path: Path, found: dict[str, Any]) -> None:

@@ -211,8 +211,8 @@ def arrays(learner: Learner, found: Mapping[str, Any]) -> dict[str, np.ndarray[A
 
 @contextmanager
 def undisturbed(learner: Learner) -> Iterator[None]:
-    """Leave a learner as it was: without new random numbers, statistics and learned signals."""
-    kept = {name: getattr(learner, name) for name in ("buffers", "draws")}
+    """Leave a learner as it was: with its random numbers, statistics, learned signals."""
+    kept = {name: value for name, value in vars(learner).items() if name != "engine"}
     try:
         yield
     finally:
