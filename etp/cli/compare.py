@@ -37,6 +37,8 @@ def compare(
         str, typer.Option(help="When weights change: at every step, every K, or per sequence.",
                           metavar="step|K|sequence"),
     ] = "sequence",
+    window: options.Window = None,
+    scope: options.Scope = None,
     backend: options.Backend = "numpy",
     by: options.By = None,
     out: Annotated[
@@ -59,6 +61,7 @@ def compare(
 
     loaded = tasks.load(task, by)
     names = list(dict.fromkeys(split_rules(rules)))
+    given = {n: x for n, x in (("window", window), ("scope", scope)) if x is not None}
     picture = out or Path(f"{model.lower()}-{loaded.name}.png")
     for path in (picture, json, latex):
         _check_folder(path)
@@ -76,7 +79,7 @@ def compare(
         found = run(
             names, model.lower(), loaded, seeds=seeds, updates=updates, points=points,
             hidden=hidden, batch_size=batch_size, lr=lr, update=as_update(update),
-            backend=backend, watch=watch,
+            backend=backend, options=given, watch=watch,
         )  # fmt: skip
     console.width = max(console.width, MIN_WIDTH)
     found.print(console)
