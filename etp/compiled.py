@@ -21,7 +21,7 @@ from .compiler.scope import Scope
 from .compiler.status import Status, statuses
 from .compiler.structure import Structure, analyse
 from .model import TracedStep
-from .rules.base import LearningRule, LinearTraceRule, TraceRule
+from .rules.base import LearningRule, OnlineRule
 from .schedules.batching import batch_step
 from .schedules.forms import Forms
 from .schedules.planner import Choice, choose
@@ -105,7 +105,7 @@ class Compiled:
     @property
     def offline(self) -> bool:
         """Whether the rule keeps nothing between steps, and needs whole sequences."""
-        return not isinstance(self.options.rule, TraceRule)
+        return not isinstance(self.options.rule, OnlineRule)
 
     def statuses(self, stretch: int, length: int) -> dict[str, Status]:
         """Return the status of every parameter's gradient.
@@ -143,17 +143,17 @@ class Compiled:
         """Return how ``length`` steps with fixed weights are computed."""
         o = self.options
         window = min(o.window, length)
-        return choose(o.rule, window, o.schedule, length, lambda: self._kept(batch))
+        return choose(
+            o.rule, self.steps.memory.linear, window, o.schedule, length,
+            lambda: self._kept(batch),
+        )  # fmt: skip
 
     def _kept(self, batch: int) -> int:
         """Return the bytes that one step of a chunk keeps, an upper bound."""
-        rule = self.options.rule
-        if isinstance(rule, LinearTraceRule):
-            program = self.forms.adjoint.program
-        elif isinstance(rule, TraceRule):
-            program = self.forms.online
-        else:
+        if self.offline:
             return 0
+        linear = self.steps.memory.linear
+        program = self.forms.adjoint.program if linear else self.forms.online
         outputs = {o.value for o in program.outputs if o.role.kind in ("grad", "trace")}
         varying = [p.value for p in program.inputs if p.role.kind not in ("param", "const")]
         made = (v for n in reached(program.nodes, varying) for v in n.outputs if v not in outputs)

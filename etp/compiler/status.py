@@ -10,10 +10,11 @@ from attrs import frozen
 
 from etp_ir.core import Operand, Value
 
-from ..rules.base import LearningRule, LinearTraceRule, TraceRule
+from ..rules.base import LearningRule, OnlineRule, TraceRule
+from ..rules.linear import recurrence
 from .losses import told, what_is_lost
 from .pieces import Pieces
-from .structure import Structure
+from .structure import HiddenParamOpRelation, Structure
 from .uses import Use
 
 FOLLOWED = "every path through time is followed"
@@ -68,7 +69,7 @@ class _Judge:
             steps = f"{self.truncated} steps" if self.truncated > 1 else "one step"
             return Status(APPROXIMATE, f"truncated: what lies before the last update is forgotten "
                                        f"({steps})")  # fmt: skip
-        if not isinstance(self.rule, TraceRule):
+        if not isinstance(self.rule, OnlineRule):
             return Status(EXACT, FOLLOWED)
         verdicts = [self._product(use) for use in products]
         plain = self._plain(value, products)
@@ -103,9 +104,7 @@ class _Judge:
         if self.rule.approximation:
             return Status(APPROXIMATE, self.rule.approximation)
         rule = self.rule
-        if isinstance(rule, LinearTraceRule) and any(
-            rule.departs(self.pieces.view(r)) for r in related
-        ):
+        if isinstance(rule, TraceRule) and any(self._departs(rule, r) for r in related):
             return Status(APPROXIMATE, f"{rule.name} {ALTERED}")
         lost = what_is_lost(self.s, use)
         if lost is not None:
@@ -115,3 +114,7 @@ class _Judge:
         ):
             return Status(EXACT, FOLLOWED)
         return Status(EXACT, "every path through time is position-wise")
+
+    def _departs(self, rule: TraceRule, relation: HiddenParamOpRelation) -> bool:
+        found = recurrence(rule, self.pieces.view(relation))
+        return found is None or not found.is_influence

@@ -15,6 +15,7 @@ from etp_ir.tracer import Tracer
 from ..rules.algebra import ALONG, BEFORE, POSITION, Mat, Named, Vec, named
 from .axes import Axes
 from .coverage import BLOCK, WISE
+from .numbers import StepNumbers
 from .places import at_positions, take
 from .positions import NONE
 from .rows import Rows
@@ -46,6 +47,22 @@ class RelationView:
     u: Vec
     D: Mat
     axes: Axes
+    step: StepNumbers | None = None
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the weight is multiplied with an input, and not element-wise with one."""
+        return self.relation.use.form.x is not None
+
+    @property
+    def count(self) -> Tracer:
+        """The number of steps that the traces have seen; of a rule with ``counts_steps``."""
+        return self._step.count
+
+    @property
+    def _step(self) -> StepNumbers:
+        assert self.step is not None
+        return self.step
 
     @property
     def group(self) -> HiddenGroup:
@@ -53,7 +70,9 @@ class RelationView:
         return self.relation.group
 
 
-def relation_view(rows: Rows, relation: HiddenParamOpRelation) -> RelationView:
+def relation_view(
+    rows: Rows, relation: HiddenParamOpRelation, numbers: StepNumbers | None = None
+) -> RelationView:
     """Return the relation with its named arrays, which are made when they are first needed."""
 
     def tails() -> dict[str, Named]:
@@ -68,7 +87,9 @@ def relation_view(rows: Rows, relation: HiddenParamOpRelation) -> RelationView:
         return {pair: x for pair, x in found.items() if x is not None}
 
     x = input_of(rows.builder, relation)
-    return RelationView(relation.name, relation, x, Vec(tails), Mat(transition), relation.axes)
+    return RelationView(
+        relation.name, relation, x, Vec(tails), Mat(transition), relation.axes, numbers
+    )
 
 
 def tail(rows: Rows, relation: HiddenParamOpRelation, state: str) -> Named | None:

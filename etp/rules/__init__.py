@@ -8,15 +8,17 @@ from pkgutil import iter_modules
 
 from .algebra import Mat, Named, Vec
 from .base import (
+    PER_INPUT,
+    PER_RESULT,
+    PER_WEIGHT,
+    Kind,
     LearningRule,
-    Linear,
-    LinearTraceRule,
+    OnlineRule,
     Slot,
     TraceRule,
-    available,
-    register,
-    resolve,
+    Traces,
 )
+from .registry import available, register, registered, resolve
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")

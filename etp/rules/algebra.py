@@ -4,13 +4,16 @@ A `Named` array multiplies another by its axis letters, so ``rel.u * rel.x`` is 
 for a matrix weight and the plain product for an element-wise one, and the same line serves every
 eligibility-trace primitive. `Vec` and `Mat` run over the states of a hidden group: one entry
 per state, None where an entry is zero.
+
+Products are laid out where they are used: ``rel.u * rel.x`` is an `Outer`, ``ell @ e`` a `Dot`,
+and what receives them says which letters are kept and which are summed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, overload
 
 from attrs import field, frozen
 
@@ -113,8 +116,24 @@ class Named:
         kept = "".join(c for c in whole.axes if c in axes + POSITIONS)
         return Named(ops.reduce_sum(whole.array, lost), kept, self.frame) if lost else whole
 
+    __rmul__ = __mul__
+
     def __add__(self, other: Named) -> Named:
         return Named(ops.add(self.array, other.laid(self.axes)), self.axes, self.frame)
+
+    def __sub__(self, other: Named) -> Named:
+        return Named(ops.sub(self.array, other.laid(self.axes)), self.axes, self.frame)
+
+    def __truediv__(self, factor: float | Tracer) -> Named:
+        return self * ops.div(1.0, factor) if isinstance(factor, Tracer) else self * (1 / factor)
+
+    def norm(self) -> Tracer:
+        """Return the square root of the sum of squares."""
+        return ops.sqrt(_square(self))
+
+    def on(self, axes: str) -> Named:
+        """Return the array summed over the letters that ``axes`` lacks."""
+        return self.summed(axes)
 
 
 def named(array: Tracer, axes: str, frame: Frame) -> Named:
@@ -147,16 +166,48 @@ class Vec:
         """The arrays by state."""
         return self.given() if callable(self.given) else self.given
 
-    def __add__(self, other: Vec) -> Vec:
-        total = dict(self.entries)
-        for state, term in other.entries.items():
-            total[state] = total[state] + term if state in total else term
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, Outer):
+            return other + self
+        if not isinstance(other, Vec):
+            return NotImplemented
+
+        def total() -> dict[str, Named]:
+            found = dict(self.entries)
+            for state, term in other.entries.items():
+                found[state] = found[state] + term if state in found else term
+            return found
+
         return Vec(total)
 
-    def __mul__(self, factor: Named | float | Tracer | None) -> Vec:
-        return Vec({s: e * factor for s, e in self.entries.items()})
+    def __sub__(self, other: Vec) -> Vec:
+        return self + other * -1.0
+
+    @overload
+    def __mul__(self, factor: float | Tracer) -> Vec: ...
+    @overload
+    def __mul__(self, factor: Named | None) -> Outer: ...
+    def __mul__(self, factor: Named | float | Tracer | None) -> Vec | Outer:
+        if factor is None or isinstance(factor, Named):
+            return Outer(((self, factor),))
+        return Vec(lambda: {s: e * factor for s, e in self.entries.items()})
 
     __rmul__ = __mul__
+
+    def __truediv__(self, factor: float | Tracer) -> Vec:
+        return self * ops.div(1.0, factor) if isinstance(factor, Tracer) else self * (1 / factor)
+
+    def __matmul__(self, other: Any) -> Any:
+        return Dot(((self, other),)) if isinstance(other, Vec) else NotImplemented
+
+    def norm(self) -> Tracer:
+        """Return the square root of the sum of squares of all entries."""
+        squares = [_square(e) for e in self.entries.values()]
+        return ops.sqrt(sum(squares[1:], squares[0]))
+
+    def on(self, axes: str) -> Vec:
+        """Return the vector as it is: its letters are laid out already."""
+        return self
 
     def outer(self, other: Named | None, axes: str) -> Vec:
         """Return products with one array, summed over the letters that ``axes`` lacks."""
@@ -194,21 +245,163 @@ class Mat:
         """The arrays by pair of states."""
         return self.given() if callable(self.given) else self.given
 
-    def __mul__(self, factor: Named | float | Tracer | None) -> Mat:
-        return Mat({pair: e * factor for pair, e in self.entries.items()})
+    def __mul__(self, factor: float | Tracer) -> Mat:
+        return Mat(lambda: {pair: e * factor for pair, e in self.entries.items()})
 
     __rmul__ = __mul__
 
-    def __matmul__(self, vector: Vec) -> Vec:
-        total: dict[str, Named] = {}
-        for (new, old), entry in self.entries.items():
-            if old in vector.entries:
-                term = entry.apply(vector.entries[old])
-                total[new] = total[new] + term if new in total else term
+    def __matmul__(self, vector: Any) -> Any:
+        if isinstance(vector, Outer):
+            return Outer(tuple((self @ u, x) for u, x in vector.pairs), vector.sum)
+        if not isinstance(vector, Vec):
+            return NotImplemented
+
+        def total() -> dict[str, Named]:
+            found: dict[str, Named] = {}
+            for (new, old), entry in self.entries.items():
+                if old in vector.entries:
+                    term = entry.apply(vector.entries[old])
+                    found[new] = found[new] + term if new in found else term
+            return found
+
         return Vec(total)
 
     @property
     def T(self) -> Mat:
         """The transpose."""
         swap = {POSITION: BEFORE, BEFORE: POSITION}
-        return Mat({(old, new): e.renamed(swap) for (new, old), e in self.entries.items()})
+        return Mat(
+            lambda: {(old, new): e.renamed(swap) for (new, old), e in self.entries.items()}
+        )
+
+
+@frozen(eq=False)
+class Outer:
+    """A sum of products of a vector over states with one array, ``u`` times ``x``.
+
+    Attributes
+    ----------
+    pairs
+        The products; a factor of None is one.
+    sum
+        A vector added to them, whose letters are laid out already.
+    """
+
+    pairs: tuple[tuple[Vec, Named | None], ...]
+    sum: Vec | None = None
+
+    def on(self, axes: str) -> Vec:
+        """Return the vector over states, summed over the letters that ``axes`` lacks."""
+        total = self.sum
+        for u, x in self.pairs:
+            term = u.outer(x, axes)
+            total = term if total is None else total + term
+        assert total is not None
+        return total
+
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, Outer):
+            rest = other.sum if self.sum is None else self.sum
+            both = self.sum is not None and other.sum is not None
+            return Outer(self.pairs + other.pairs, self.sum + other.sum if both else rest)
+        if isinstance(other, Vec):
+            return Outer(self.pairs, other if self.sum is None else self.sum + other)
+        return NotImplemented
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: float | Tracer) -> Outer:
+        rest = None if self.sum is None else self.sum * factor
+        return Outer(tuple((u * factor, x) for u, x in self.pairs), rest)
+
+    __rmul__ = __mul__
+
+    def __sub__(self, other: Any) -> Any:
+        return self + other * -1.0
+
+
+@frozen(eq=False)
+class Dot:
+    """A sum over states of products of two vectors, ``ell @ e``."""
+
+    pairs: tuple[tuple[Vec, Vec], ...]
+
+    def on(self, axes: str) -> Named | None:
+        """Return the sum, also over the letters that ``axes`` lacks."""
+        total: Named | None = None
+        for a, b in self.pairs:
+            term = a.dot(b, axes)
+            if term is not None:
+                total = term if total is None else total + term
+        return total
+
+    def whole(self) -> Named | None:
+        """Return the sum over states and over several positions, all letters kept."""
+        found = "".join(
+            c for _, b in self.pairs for e in b.entries.values() for c in e.axes
+            if c not in POSITIONS
+        )  # fmt: skip
+        return self.on("".join(dict.fromkeys(found)))
+
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, Dot):
+            return Dot(self.pairs + other.pairs)
+        return Sum((self, other)) if hasattr(other, "on") else NotImplemented
+
+    def __mul__(self, factor: Any) -> Any:
+        if factor is None:
+            return self
+        if isinstance(factor, Named):
+            return Joined(self, factor)
+        return Dot(tuple((a * factor, b) for a, b in self.pairs))
+
+    __rmul__ = __mul__
+
+
+@frozen(eq=False)
+class Joined:
+    """A product of a signal at the results of an operation with an array of its input."""
+
+    post: Dot
+    x: Named
+
+    def on(self, axes: str) -> Named | None:
+        """Return the product, summed over the letters that ``axes`` lacks."""
+        post = self.post.whole()
+        return None if post is None else post.contract(self.x, axes)
+
+    def __add__(self, other: Any) -> Any:
+        return Sum((self, other)) if hasattr(other, "on") else NotImplemented
+
+    def __mul__(self, factor: float | Tracer) -> Joined:
+        return Joined(self.post * factor, self.x)
+
+    __rmul__ = __mul__
+
+
+@frozen(eq=False)
+class Sum:
+    """A sum of what a rule reads from its traces."""
+
+    terms: tuple[Any, ...]
+
+    def on(self, axes: str) -> Named | None:
+        """Return the sum, over the letters of ``axes``."""
+        total: Named | None = None
+        for term in self.terms:
+            found = term.on(axes)
+            if found is not None:
+                total = found if total is None else total + found
+        return total
+
+    def __add__(self, other: Any) -> Sum:
+        return Sum((*self.terms, other))
+
+    def __mul__(self, factor: float | Tracer) -> Sum:
+        return Sum(tuple(term * factor for term in self.terms))
+
+    __rmul__ = __mul__
+
+
+def _square(x: Named) -> Tracer:
+    return ops.reduce_sum(ops.mul(x.array, x.array), tuple(range(x.array.ndim)))

@@ -13,6 +13,7 @@ from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
 from ..compiler.structure import HiddenParamOpRelation
+from ..compiler.numbers import StepNumbers
 from ..compiler.view import RelationView
 from ..rules.algebra import POSITION, TIED, Mat, Named, Vec, named
 from ..rules.base import Slot
@@ -115,12 +116,12 @@ def read(
 
 def write(
     arrays: Sequence[TraceArray], relation: HiddenParamOpRelation, slots: Mapping[str, Slot],
-    traces: Mapping[str, Vec | Named],
+    traces: Mapping[str, Any],
 ) -> dict[str, Tracer | None]:  # fmt: skip
     """Return the arrays of one relation by name; None where a trace is zero."""
     out: dict[str, Tracer | None] = {}
     for a in arrays:
-        value = traces[a.slot]
+        value = traces[a.slot].on(slots[a.slot].axes)
         entry = value.entries.get(a.state or "") if isinstance(value, Vec) else value
         axes = slots[a.slot].axes + letters(relation, a.state)
         out[a.name] = None if entry is None else cast(entry.laid(axes), a.type.dtype)
@@ -132,12 +133,8 @@ def cast(x: Tracer, dtype: Any) -> Tracer:
     return x if x.dtype is dtype else ops.cast(x, dtype)
 
 
-def bare_view(relation: HiddenParamOpRelation) -> RelationView:
+def bare_view(
+    relation: HiddenParamOpRelation, numbers: StepNumbers | None = None
+) -> RelationView:
     """Return a relation's view without its arrays, for reading a gradient."""
-    return RelationView(relation.name, relation, None, Vec({}), Mat({}), relation.axes)
-
-
-def slot_view(relation: HiddenParamOpRelation) -> RelationView:
-    """Return a relation's view that tells its letters and whether its product has an input."""
-    x: Any = ... if relation.use.form.x is not None else None
-    return RelationView(relation.name, relation, x, Vec({}), Mat({}), relation.axes)
+    return RelationView(relation.name, relation, None, Vec({}), Mat({}), relation.axes, numbers)
