@@ -22,6 +22,8 @@ class StepNumbers:
 
     Attributes
     ----------
+    structure, builder
+        The step they belong to, and the program under construction.
     counted
         The number of steps that the traces have seen.
     key
@@ -31,6 +33,8 @@ class StepNumbers:
     """
 
     dtype: DType
+    structure: Any = None
+    builder: Any = None
     counted: Tracer | None = None
     key: Tracer | None = None
     sequence_key: Tracer | None = None
@@ -42,7 +46,9 @@ class StepNumbers:
         assert self.counted is not None, "a rule that counts steps says so: counts_steps = True"
         return self.counted
 
-    def uniform(self, shape: tuple[int, ...], *, per: str = "step", stream: int | None = None) -> Any:
+    def uniform(
+        self, shape: tuple[int, ...], *, per: str = "step", stream: int | None = None
+    ) -> Any:
         """Return numbers from 0 up to 1.
 
         Parameters

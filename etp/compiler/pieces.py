@@ -79,7 +79,10 @@ class Pieces:
         """Return the relation with its named arrays."""
         return relation_view(self.rows, relation, numbers)
 
-    def signals(self, seed: Tracer, *, later: Mapping[str, Tracer] | None = None) -> Signals:
+    def signals(
+        self, seed: Tracer, *, later: Mapping[str, Tracer] | None = None,
+        past: Mapping[str, Value] | None = None,
+    ) -> Signals:  # fmt: skip
         """Return the derivatives of ``seed * loss``, plus what later steps report.
 
         Parameters
@@ -88,6 +91,8 @@ class Pieces:
             Scalar weight of this step's loss.
         later
             Derivatives with respect to the new states that come from later steps.
+        past
+            Values whose paths are left out.
         """
         s = self.structure
         program = s.program
@@ -105,7 +110,8 @@ class Pieces:
         old = {name: before for name, (before, _) in s.states.items()}
         params = {p.name: p.value for p in program.inputs_of("param")}
         pulled = pullback(
-            self.builder, program.nodes, [*old.values(), *params.values()], cotangents,
+            self.builder, program.nodes,
+            [*old.values(), *params.values(), *(past or {}).values()], cotangents,
             taps=list(dict.fromkeys(use.output for use in trained)), detach=detach,
         )  # fmt: skip
         return Signals(

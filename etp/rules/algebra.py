@@ -12,7 +12,7 @@ and what receives them says which letters are kept and which are summed.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, overload
 
 from attrs import field, frozen
@@ -50,6 +50,8 @@ class Frame:
 @frozen(eq=False)
 class Named:
     """An array with one letter per axis, in the axis order of its frame."""
+
+    __array_ufunc__ = None
 
     array: Tracer
     axes: str
@@ -159,6 +161,8 @@ class Vec:
     Entries may be given as a function that makes them: it is called when they are first needed.
     """
 
+    __array_ufunc__ = None
+
     given: dict[str, Named] | Callable[[], dict[str, Named]]
 
     @cached_property
@@ -203,7 +207,7 @@ class Vec:
     def norm(self) -> Tracer:
         """Return the square root of the sum of squares of all entries."""
         squares = [_square(e) for e in self.entries.values()]
-        return ops.sqrt(sum(squares[1:], squares[0]))
+        return ops.sqrt(reduce(ops.add, squares))
 
     def on(self, axes: str) -> Vec:
         """Return the vector as it is: its letters are laid out already."""
@@ -238,6 +242,8 @@ class Mat:
     Entries may be given as a function that makes them: it is called when they are first needed.
     """
 
+    __array_ufunc__ = None
+
     given: dict[tuple[str, str], Named] | Callable[[], dict[tuple[str, str], Named]]
 
     @cached_property
@@ -270,9 +276,7 @@ class Mat:
     def T(self) -> Mat:
         """The transpose."""
         swap = {POSITION: BEFORE, BEFORE: POSITION}
-        return Mat(
-            lambda: {(old, new): e.renamed(swap) for (new, old), e in self.entries.items()}
-        )
+        return Mat(lambda: {(old, new): e.renamed(swap) for (new, old), e in self.entries.items()})
 
 
 @frozen(eq=False)
@@ -286,6 +290,8 @@ class Outer:
     sum
         A vector added to them, whose letters are laid out already.
     """
+
+    __array_ufunc__ = None
 
     pairs: tuple[tuple[Vec, Named | None], ...]
     sum: Vec | None = None
@@ -301,9 +307,10 @@ class Outer:
 
     def __add__(self, other: Any) -> Any:
         if isinstance(other, Outer):
-            rest = other.sum if self.sum is None else self.sum
-            both = self.sum is not None and other.sum is not None
-            return Outer(self.pairs + other.pairs, self.sum + other.sum if both else rest)
+            pairs = self.pairs + other.pairs
+            if self.sum is None or other.sum is None:
+                return Outer(pairs, other.sum if self.sum is None else self.sum)
+            return Outer(pairs, self.sum + other.sum)
         if isinstance(other, Vec):
             return Outer(self.pairs, other if self.sum is None else self.sum + other)
         return NotImplemented
@@ -323,6 +330,8 @@ class Outer:
 @frozen(eq=False)
 class Dot:
     """A sum over states of products of two vectors, ``ell @ e``."""
+
+    __array_ufunc__ = None
 
     pairs: tuple[tuple[Vec, Vec], ...]
 
@@ -362,6 +371,8 @@ class Dot:
 class Joined:
     """A product of a signal at the results of an operation with an array of its input."""
 
+    __array_ufunc__ = None
+
     post: Dot
     x: Named
 
@@ -382,6 +393,8 @@ class Joined:
 @frozen(eq=False)
 class Sum:
     """A sum of what a rule reads from its traces."""
+
+    __array_ufunc__ = None
 
     terms: tuple[Any, ...]
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
 
-from ..signals.base import SYMMETRIC, Signal
+from ..signals.base import SYMMETRIC, Shared, Signal
 
 if TYPE_CHECKING:
+    from ..compiler.step_view import ModelView, StepView
     from ..compiler.view import RelationView
+    from .bundle import Bundle
 
 Traces = Mapping[str, Any]
 
@@ -87,8 +89,17 @@ class LearningRule(ABC):
 
 
 class OnlineRule(LearningRule):
-    """A rule that keeps something from step to step and advances it forward in time."""
+    """A rule that keeps something from step to step and advances it forward in time.
 
+    Attributes
+    ----------
+    counts_steps
+        Whether the number of steps is asked for that the traces have seen: ``rel.count``.
+    draws
+        Whether random numbers are asked for: ``rel.signs``, ``step.normal``.
+    """
+
+    counts_steps: ClassVar[bool] = False
     draws: ClassVar[bool] = False
 
 
@@ -99,14 +110,9 @@ class TraceRule(OnlineRule):
     ----------
     traces
         What each trace has one number for, by name.
-    counts_steps
-        Whether ``rel.count`` is asked for: the number of steps that the traces have seen.
-    draws
-        Whether ``rel.signs`` or ``rel.normal`` are asked for.
     """
 
     traces: ClassVar[Mapping[str, Kind]] = {"e": PER_WEIGHT}
-    counts_steps: ClassVar[bool] = False
 
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
         """Return the arrays kept for a relation."""
@@ -119,3 +125,39 @@ class TraceRule(OnlineRule):
     def gradient(self, rel: RelationView, e: Traces, ell: Any) -> Any:
         """Return the gradient of the weight for a signal on the states that the traces speak of."""
         return ell @ e["e"]
+
+
+class StepRule(OnlineRule):
+    """A rule written on the whole step: on vectors over all states and all parameters.
+
+    What it keeps is given by name: a shape, or shapes by path for a `Bundle` of arrays, such as
+    ``model.states`` and ``model.params``.
+
+    Attributes
+    ----------
+    reads_step
+        Whether `gradient` asks the step for more than what is kept, such as random numbers.
+    """
+
+    default_scope: str = "full"
+    reads_step: ClassVar[bool] = False
+
+    @abstractmethod
+    def arrays(self, model: ModelView) -> Mapping[str, Any]:
+        """Return the shapes of what is kept for each example."""
+
+    def shared(self, model: ModelView) -> Mapping[str, Shared]:
+        """Return the arrays that all examples share, such as a learned feedback, by name."""
+        return {}
+
+    @abstractmethod
+    def advance(self, step: StepView, e: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what is kept after the step, given what was before it.
+
+        Shared arrays that are learned are returned under their names as well; means over the
+        batch are taken by `etp.batch_mean`.
+        """
+
+    @abstractmethod
+    def gradient(self, step: StepView, e: Mapping[str, Any], ell: Bundle) -> Mapping[str, Any]:
+        """Return gradients of parameters, by path, for signals on the states."""

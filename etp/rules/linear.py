@@ -40,6 +40,8 @@ class Form:
         Vectors times the input of the product.
     """
 
+    __array_ufunc__ = None
+
     terms: Mapping[str, tuple[Path, ...]]
     sources: tuple[tuple[Vec, Named | None], ...] = ()
 
@@ -92,6 +94,8 @@ class Form:
 @frozen(eq=False)
 class Reading:
     """The traces that a signal is multiplied with, and by which vector each."""
+
+    __array_ufunc__ = None
 
     signals: Mapping[str, Vec]
 

@@ -28,8 +28,8 @@ from ..compiler.losses import what_is_lost
 from ..compiler.pieces import Pieces, Signals
 from ..compiler.places import at_places
 from ..compiler.structure import HiddenParamOpRelation
-from ..compiler.view import apart
 from ..compiler.uses import Use
+from ..compiler.view import apart
 from ..rules.algebra import FIXED, POSITION, Named, Vec, named
 from ..rules.linear import Recurrence
 from .lanes import Coordinate, Lane, Pair, lanes_of
@@ -117,7 +117,7 @@ def adjoint_step(steps: Steps, *, leaving: bool) -> AdjointStep:
     for lane in ending:
         extra += _earlier_products(p, lane, linear[lane.members[0]], products[lane.key])
     shares = _sources(steps, p, ending, linear, products)
-    return AdjointStep(steps.close(p, shares, grads, extra + o.learned()), lanes, exact, ending)
+    return AdjointStep(o.close(shares, grads, extra), lanes, exact, ending)
 
 
 def read_entry(steps: Steps, step: AdjointStep) -> Program:
@@ -161,7 +161,9 @@ def leave(steps: Steps, step: AdjointStep) -> Program:
         for relation in lane.members:
             axes = relation.axes
             mine = [a for a in steps.traces if a.relation is relation]
-            held = {(a.slot, a.state or ""): Tracer(b, b.input(a.name, a.type, a.role)) for a in mine}
+            held = {
+                (a.slot, a.state or ""): Tracer(b, b.input(a.name, a.type, a.role)) for a in mine
+            }
             eps = {
                 slot: Vec({
                     s: named(cast(x, steps.dtype), axes.trace + letters(relation, s), axes.frame)

@@ -11,21 +11,26 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from etp_ir import ops
+from etp_ir.core import Role
+from etp_ir.errors import NotSupportedError
 from etp_ir.tracer import Tracer
-from etp_ir.types import DType
+from etp_ir.types import DType, TensorType
 
 from ..compiler.numbers import StepNumbers
 from ..compiler.pieces import Pieces
 from ..compiler.places import at_places
+from ..compiler.step_view import ModelView, StepView
 from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..rules.algebra import Vec
-from ..rules.base import LearningRule, TraceRule
+from ..rules.base import LearningRule, StepRule, TraceRule
+from ..rules.bundle import Bundle
 from ..rules.linear import Recurrence, recurrence
+from ..signals.base import Shared
 from .traces import (
     STEPS,
     TraceArray,
     bare_view,
-    extents,
+    cast,
     read,
     relation_traces,
     step_counter,
@@ -51,6 +56,7 @@ class Memory(ABC):
     def __init__(self, structure: Structure, rule: LearningRule, dtype: DType) -> None:
         self.structure, self.rule, self.dtype = structure, rule, dtype
         self.arrays: list[TraceArray] = []
+        self.shared: dict[str, Shared] = {}
 
     @property
     def linear(self) -> bool:
@@ -94,7 +100,7 @@ class TraceMemory(Memory):
         super().__init__(structure, rule, dtype)
         for relation in structure.relations:
             slots = rule.slots(bare_view(relation))
-            self.arrays += relation_traces(relation, slots, extents(relation), stored)
+            self.arrays += relation_traces(relation, slots, relation.extents, stored)
         if rule.counts_steps and self.arrays:
             self.arrays.append(step_counter(dtype))
         self._linear: bool | None = None
@@ -151,13 +157,11 @@ class TraceMemory(Memory):
         grads: Gradients,
     ) -> None:  # fmt: skip
         """Add what the traces of one relation give for a signal."""
-        view = bare_view(relation, StepNumbers(self.dtype, held.get(STEPS)))
+        view = bare_view(relation, StepNumbers(self.dtype, counted=held.get(STEPS)))
         found = self.rule.gradient(view, self._traces(relation, held), ell)
         self._add(relation, None if found is None else found.on(relation.axes.w), grads)
 
-    def read_slots(
-        self, held: Mapping[str, Tracer], entering: Entering, grads: Gradients
-    ) -> None:
+    def read_slots(self, held: Mapping[str, Tracer], entering: Entering, grads: Gradients) -> None:
         """Add what linear traces give, each for a vector of its own."""
         for relation in self.structure.relations:
             traces = self._traces(relation, held)
@@ -170,12 +174,85 @@ class TraceMemory(Memory):
             grads.add(self.structure.weights[relation.use].name, total)
 
 
+class StepMemory(Memory):
+    """What a rule keeps that is written on the whole step."""
+
+    rule: StepRule
+
+    def __init__(self, structure: Structure, rule: StepRule, dtype: DType, stored: DType) -> None:
+        super().__init__(structure, rule, dtype)
+        self.model = ModelView(structure)
+        self.specs = dict(rule.arrays(self.model))
+        self.shared = dict(rule.shared(self.model))
+        for slot, spec in self.specs.items():
+            shapes = spec if isinstance(spec, Mapping) else {"": spec}
+            for name, shape in shapes.items():
+                of = (slot, name) if name else (slot,)
+                type = TensorType(stored, tuple(shape))
+                self.arrays.append(
+                    TraceArray(".".join(("e", *of)), Role("trace", of), type, None, slot, name)
+                )
+        if rule.counts_steps:
+            self.arrays.append(step_counter(dtype))
+
+    def held(self, arrays: Mapping[str, Tracer]) -> dict[str, Any]:
+        """Return what is kept as the rule sees it: arrays and bundles by name."""
+        found: dict[str, Any] = {}
+        for slot, spec in self.specs.items():
+            mine = {a.state or "": cast(arrays[a.name], self.dtype)
+                    for a in self.arrays if a.slot == slot and a.name != STEPS}  # fmt: skip
+            found[slot] = Bundle(mine) if isinstance(spec, Mapping) else mine[""]
+        return found
+
+    def advance_step(self, step: StepView, held: Mapping[str, Tracer]) -> dict[str, Tracer]:
+        """Return the arrays after the step, and the shared ones that were learned."""
+        new = self.rule.advance(step, self.held(held))
+        out: dict[str, Tracer] = {n: new[n] for n in self.shared if n in new}
+        for a in self.arrays:
+            if a.name == STEPS:
+                out[STEPS] = ops.add(held[STEPS], 1.0)
+                continue
+            value = new[a.slot][a.state] if a.state else new[a.slot]
+            out[a.name] = cast(value, a.type.dtype)
+        return out
+
+    def read_step(
+        self, step: StepView, held: Mapping[str, Tracer], states: Mapping[str, Tracer],
+        grads: Gradients,
+    ) -> None:  # fmt: skip
+        """Add what the arrays give for signals on states."""
+        known = {n: x for n, x in states.items() if n in self.model.states}
+        if known:
+            for name, x in self.rule.gradient(step, self.held(held), Bundle(known)).items():
+                grads.add(name, x)
+
+    def advance(
+        self, p: Pieces, held: Mapping[str, Tracer], numbers: StepNumbers
+    ) -> dict[str, Tracer]:
+        """Raise: the whole step is advanced at once, by `advance_step`."""
+        raise NotImplementedError
+
+    def read(
+        self, held: Mapping[str, Tracer], states: Mapping[str, Tracer], grads: Gradients
+    ) -> None:
+        """Add what the arrays give, outside of a step."""
+        if self.rule.reads_step:
+            raise NotSupportedError(
+                f"{self.rule.name} needs the step where its gradient is read, which windows "
+                "of 2 steps or more do apart from the steps\nuse window=0 or window=1"
+            )
+        step: Any = ModelView(self.structure)
+        self.read_step(step, held, states, grads)
+
+
 def memory_of(
     structure: Structure, rule: LearningRule, dtype: DType, stored: DType | None
 ) -> Memory:
     """Return what a rule keeps for a model, stored in an element type."""
     if isinstance(rule, TraceRule):
         return TraceMemory(structure, rule, dtype, stored or dtype)
+    if isinstance(rule, StepRule):
+        return StepMemory(structure, rule, dtype, stored or dtype)
     return NoMemory(structure, rule, dtype)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from etp_ir.core import Program
 from etp_ir.transforms.batch import rename
 
 from ..compiler.axes import short
 from ..compiler.places import at_places
-from .memory import Gradients, TraceMemory
-from .steps import Steps
+from .memory import Gradients, StepMemory, TraceMemory
+from .steps import Opened, Steps
 
 
 def online_step(steps: Steps) -> Program:
@@ -20,12 +22,22 @@ def online_step(steps: Steps) -> Program:
     to the letter instead: boundary signals times the traces after the step.
     """
     o = steps.open()
-    p, memory = o.pieces, steps.memory
-    signals = p.signals(o.seed)
     grads = Gradients()
-    advanced = memory.advance(p, o.held, o.numbers)
-    if memory.linear:
-        assert isinstance(memory, TraceMemory)
+    advanced = o.advance()
+    memory = steps.memory
+    if isinstance(memory, StepMemory):
+        _read_step(o, memory, advanced, grads)
+    elif isinstance(memory, TraceMemory):
+        _read_traces(o, memory, advanced, grads)
+    return o.close(advanced, grads)
+
+
+def _read_traces(
+    o: Opened, memory: TraceMemory, advanced: dict[str, Any], grads: Gradients
+) -> None:
+    steps, p = o.steps, o.pieces
+    signals = p.signals(o.seed)
+    if steps.linear:
         steps.add_direct(p, o.credits(signals), signals, grads)
         for state, x in signals.states.items():
             rename(p.builder, x, f"dL_d{short(state)}")
@@ -34,10 +46,22 @@ def online_step(steps: Steps) -> Program:
         steps.add_direct(p, signals.products, signals, grads)
         memory.read(o.held, signals.states, grads)
     else:
-        assert isinstance(memory, TraceMemory)
         credits = o.past_states(signals)
         for relation in steps.structure.relations:
             new, _ = o.arriving(relation.states)
             memory.read_one(relation, advanced, at_places(relation, new), grads)
         steps.add_direct(p, credits, signals, grads)
-    return steps.close(p, advanced, grads, o.learned())
+
+
+def _read_step(o: Opened, memory: StepMemory, advanced: dict[str, Any], grads: Gradients) -> None:
+    steps, p = o.steps, o.pieces
+    if steps.window > 0:
+        signals = p.signals(o.seed)
+        steps.add_direct(p, signals.products, signals, grads)
+        memory.read_step(o.step, o.held, signals.states, grads)
+        return
+    past = o.past_all_states()
+    steps.add_direct(p, past.products, past, grads)
+    new, old = o.arriving(tuple(memory.model.states))
+    memory.read_step(o.step, advanced, new, grads)
+    memory.read_step(o.step, o.held, old, grads)

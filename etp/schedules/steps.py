@@ -21,6 +21,7 @@ from ..compiler.boundary import MODULATOR, Boundary
 from ..compiler.numbers import StepNumbers
 from ..compiler.pieces import Pieces, Signals
 from ..compiler.places import at_places
+from ..compiler.step_view import ModelView, StepView
 from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..compiler.uses import Use
 from ..compiler.view import apart
@@ -29,7 +30,7 @@ from ..rules.algebra import Vec
 from ..rules.base import LearningRule, OnlineRule
 from ..rules.linear import Recurrence
 from ..signals.base import Shared
-from .memory import Entering, Gradients, Memory, TraceMemory, memory_of, zeros
+from .memory import Entering, Gradients, Memory, StepMemory, TraceMemory, memory_of, zeros
 from .traces import STEPS, TraceArray
 
 SEED = "loss_weight"
@@ -71,12 +72,20 @@ class Opened:
         """Return the boundary of the step for some states."""
         key = tuple(states)
         if key not in self._at:
-            self._at[key] = Boundary(self.pieces, self.seed, key, self.shared, self.modulator)
+            kept = {n: self.held[a.name] for n, a in self.steps.kept.items() if a.name in self.held}
+            self._at[key] = Boundary(self.pieces, self.seed, key, self.shared, self.modulator, kept)
         return self._at[key]
 
     def arriving(self, states: Sequence[str]) -> tuple[Mapping[str, Tracer], Mapping[str, Tracer]]:
         """Return the signals of the rule on new values of states, and on old ones past them."""
         return self.steps.rule.signal.arriving(self.at(states))
+
+    def advance(self) -> dict[str, Tracer]:
+        """Return what the rule keeps after the step, by name."""
+        memory = self.steps.memory
+        if isinstance(memory, StepMemory):
+            return memory.advance_step(self.step, self.held)
+        return memory.advance(self.pieces, self.held, self.numbers)
 
     @cached_property
     def recurrences(self) -> dict[HiddenParamOpRelation, Recurrence]:
@@ -105,6 +114,17 @@ class Opened:
             return back
 
         return textbook
+
+    @cached_property
+    def step(self) -> StepView:
+        """The whole step, for rules that are written on it."""
+        structure = self.steps.structure
+        at = self.at(tuple(ModelView(structure).states))
+        return StepView(structure, self.pieces, self.numbers, at)
+
+    def past_all_states(self) -> Signals:
+        """Return the derivatives of this step's loss along paths that meet no new state."""
+        return self.pieces.signals(self.seed, past=self.at(tuple(self.steps.structure.states)).new)
 
     def credits(self, signals: Signals) -> dict[Use, Tracer]:
         """Return the derivative at every product that linear traces leave to this step.
@@ -146,14 +166,22 @@ class Opened:
                     rest[use] = ops.sub(rest[use], x)
         return rest
 
-    def learned(self) -> list[tuple[Any, Role]]:
-        """Return the shared arrays that change in this step, as outputs."""
-        specs = self.steps.shared
-        new = self.steps.rule.signal.advance(self.at(tuple(self.steps.structure.states)))
-        return [
-            (new.get(n, self.shared[n]), Role("buffer", (n,))) for n, x in specs.items()
-            if x.learned
-        ]  # fmt: skip
+    def close(
+        self, traces: Mapping[str, Tracer], grads: Gradients,
+        extra: list[tuple[Any, Role]] | None = None,
+    ) -> Program:  # fmt: skip
+        """Finish the program: outputs, traces, gradients, extras, and what the signal learns."""
+        steps = self.steps
+        extra = list(extra or [])
+        found: Mapping[str, Tracer] = {}
+        if steps.kept or any(x.learned for x in steps.shared.values()):
+            found = steps.rule.signal.advance(self.at(tuple(steps.structure.states)))
+        kept = {a.name: found.get(n, self.held[a.name]) for n, a in steps.kept.items() if self.held}
+        for n, x in steps.shared.items():
+            if x.learned:
+                extra.append((found.get(n, traces.get(n, self.shared[n])), Role("buffer", (n,))))
+        own = {n: x for n, x in traces.items() if n not in steps.shared}
+        return steps.close(self.pieces, {**own, **kept}, grads, extra)
 
 
 def wholly_counted(structure: Structure, relation: HiddenParamOpRelation, y: Value) -> bool:
@@ -167,7 +195,7 @@ def wholly_counted(structure: Structure, relation: HiddenParamOpRelation, y: Val
     return not structure.dependence.leads_avoiding(y, loss, boundary)
 
 
-@define
+@define(slots=False)
 class Steps:
     """A compiled model as its step programs see it.
 
@@ -196,8 +224,8 @@ class Steps:
 
     def __attrs_post_init__(self) -> None:
         self.dtype = float_dtype(self.structure.program)
-        self.shared = dict(self.rule.signal.shared(self.structure))
         self.memory = memory_of(self.structure, self.rule, self.dtype, self.trace_dtype)
+        self.shared = {**self.memory.shared, **self.rule.signal.shared(self.structure)}
         taken = {SEED, BOUNDARY, MODULATOR, *self.shared, *(a.name for a in self.traces)}
         for port in self.structure.program.inputs:
             if port.name in taken or port.name.startswith(RESERVED):
@@ -211,10 +239,26 @@ class Steps:
         """Shape of the modulator of one step of one example."""
         return ()
 
-    @property
+    @cached_property
+    def kept(self) -> dict[str, TraceArray]:
+        """The arrays that the learning signal keeps for each example."""
+        shapes = self.rule.signal.kept(self.structure)
+        return {
+            n: TraceArray(
+                f"signal.{n}", Role("trace", ("signal", n)), TensorType(self.dtype, shape)
+            )
+            for n, shape in shapes.items()
+        }
+
+    @cached_property
     def traces(self) -> list[TraceArray]:
-        """The arrays that the rule keeps."""
-        return self.memory.arrays
+        """The arrays that the rule and its signal keep."""
+        return [*self.memory.arrays, *self.kept.values()]
+
+    @cached_property
+    def linear(self) -> bool:
+        """Whether all that is kept is a linear recurrence."""
+        return self.memory.linear and not self.kept
 
     def pieces(self, form: str = "") -> Pieces:
         """Return a builder that starts as the traced step."""
@@ -247,13 +291,13 @@ class Steps:
         modulator = None
         if self.rule.signal.modulated:
             modulator = port(MODULATOR, TensorType(self.dtype, self.modulator_shape), "input")
-        keys = [None, None]
+        keys: list[Tracer | None] = [None, None]
         if isinstance(self.rule, OnlineRule) and self.rule.draws:
             keys = [
                 port(f"rule_{per}", TensorType(U32, (2,)), Role("noise", (per,)))
                 for per in (STEP, SEQUENCE)
-            ]  # type: ignore[misc]
-        numbers = StepNumbers(self.dtype, held.get(STEPS), *keys)
+            ]
+        numbers = StepNumbers(self.dtype, self.structure, b, held.get(STEPS), *keys)
         return Opened(self, p, seed, held, shared, modulator, numbers)
 
     def later_inputs(self, p: Pieces) -> dict[str, Tracer]:

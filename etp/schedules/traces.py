@@ -8,14 +8,14 @@ from typing import Any
 from attrs import frozen
 
 from etp_ir import ops
-from etp_ir.core import Role, Value
+from etp_ir.core import Role
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
-from ..compiler.structure import HiddenParamOpRelation
 from ..compiler.numbers import StepNumbers
+from ..compiler.structure import HiddenParamOpRelation
 from ..compiler.view import RelationView
-from ..rules.algebra import POSITION, TIED, Mat, Named, Vec, named
+from ..rules.algebra import POSITION, Mat, Named, Vec, named
 from ..rules.base import Slot
 
 STEPS = "steps"
@@ -48,20 +48,6 @@ class TraceArray:
     def shared(self) -> bool:
         """Whether all examples share the array."""
         return self.name == STEPS
-
-
-def extents(relation: HiddenParamOpRelation) -> dict[str, int]:
-    """Return the extent of each letter of a weight product."""
-    use, form = relation.use, relation.use.form
-    sizes = {TIED: len(relation.uses), **dict(zip(form.y, relation.y.type.shape, strict=True))}
-    sizes.update(zip(form.w, use.weight.type.shape, strict=True))
-    for join in form.joins.values():
-        index = join.index
-        shape = index.type.shape if isinstance(index, Value) else index.shape
-        sizes.update(zip(join.letters, shape, strict=True))
-    if use.input_type is not None and form.x is not None:
-        sizes.update(zip(form.x, use.input_type.shape, strict=True))
-    return sizes
 
 
 def relation_traces(
@@ -133,8 +119,6 @@ def cast(x: Tracer, dtype: Any) -> Tracer:
     return x if x.dtype is dtype else ops.cast(x, dtype)
 
 
-def bare_view(
-    relation: HiddenParamOpRelation, numbers: StepNumbers | None = None
-) -> RelationView:
+def bare_view(relation: HiddenParamOpRelation, numbers: StepNumbers | None = None) -> RelationView:
     """Return a relation's view without its arrays, for reading a gradient."""
     return RelationView(relation.name, relation, None, Vec({}), Mat({}), relation.axes, numbers)

@@ -20,8 +20,7 @@ def exact_step(steps: Steps) -> Program:
     signals = p.signals(o.seed, later=steps.later_inputs(p))
     grads = Gradients()
     steps.add_direct(p, signals.products, signals, grads)
-    advanced = steps.memory.advance(p, o.held, o.numbers)
-    return steps.close(p, advanced, grads, steps.later_outputs(p, signals) + o.learned())
+    return o.close(o.advance(), grads, steps.later_outputs(p, signals))
 
 
 def read_states(steps: Steps) -> Program:

@@ -46,16 +46,22 @@ class Signal(ABC):
         Whether it is the derivative of the loss.
     why
         What is approximate about it.
-    modulated
-        Whether it asks for a modulator beside the data.
     """
 
     symmetric: ClassVar[bool] = False
-    why: ClassVar[str] = "the learning signal is no derivative of the loss"
-    modulated: ClassVar[bool] = False
+    why: str = "the learning signal is no derivative of the loss"
+
+    @property
+    def modulated(self) -> bool:
+        """Whether it asks for a modulator beside the data."""
+        return False
 
     def shared(self, structure: Structure) -> Mapping[str, Shared]:
         """Return the arrays it needs, by name."""
+        return {}
+
+    def kept(self, structure: Structure) -> Mapping[str, tuple[int, ...]]:
+        """Return the shapes of arrays it keeps for each example from step to step, by name."""
         return {}
 
     @abstractmethod
@@ -63,7 +69,7 @@ class Signal(ABC):
         """Return the signals on the new values of states, and on the old ones past the new."""
 
     def advance(self, at: Boundary) -> Mapping[str, Tracer]:
-        """Return the arrays it learns after the step, by name."""
+        """Return the arrays it learns or keeps after the step, by name."""
         return {}
 
 
