@@ -13,7 +13,7 @@ from etp_ir.errors import (
     TraceError,
 )
 
-from . import backends, checkpoint, init, losses, nn, optim, oracle, random, rules
+from . import backends, checkpoint, init, losses, nn, optim, oracle, random, rl, rules
 from .compile import compile
 from .compiler import (
     CompilationRecord,
@@ -46,6 +46,6 @@ __all__ = [
     "batch_mean", "checkpoint", "compile", "compile_etrace_graph", "cond", "conv",
     "conv_transpose", "einsum", "element_wise", "embedding", "evaluation", "fori_loop",
     "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn", "optim", "oracle", "random",
-    "random_pattern", "register_primitive", "rules", "scan", "sparse_matmul", "sparse_pattern",
-    "spike", "stop_gradient", "training", "while_loop", "xp",
+    "random_pattern", "register_primitive", "rl", "rules", "scan", "sparse_matmul",
+    "sparse_pattern", "spike", "stop_gradient", "training", "while_loop", "xp",
 ]  # fmt: skip

@@ -9,7 +9,6 @@ import numpy as np
 
 from etp_ir.backend import Backend
 from etp_ir.core import Program
-from etp_ir.errors import ModelError, ShapeError, nearest
 from etp_ir.types import DType, dtype_of
 
 from . import backends, losses
@@ -23,6 +22,7 @@ from .fit import History, fit
 from .initial import is_flag
 from .keys import Draws, Stretch
 from .model import Module, collect, kind_of
+from .params import as_params
 from .place import placed
 from .rule_arrays import fresh_arrays
 from .sequences import Batch, as_array, as_count, check_batch, loss_weights
@@ -114,31 +114,7 @@ class Learner:
             self.rule_arrays = {**self.rule_arrays, **fresh_arrays(self, compiled, missing)}
         return compiled
 
-    def as_params(self, new: Mapping[str, Any]) -> dict[str, Any]:
-        """Return arrays as parameters of this model, on the backend.
-
-        Raises
-        ------
-        etp.ModelError
-            If a path is unknown.
-        etp.ShapeError
-            If a shape differs.
-        etp.DataError
-            If something is no array of numbers.
-        """
-        if not isinstance(new, Mapping):
-            raise ModelError(f"parameters are a dict of arrays by path, got {type(new).__name__}")
-        found = {}
-        for name, array in new.items():
-            if name not in self._params:
-                raise ModelError(f"no parameter {name!r}{nearest(str(name), list(self._params))}")
-            data = self.backend.to_numpy(as_array(array, f"parameter {name!r}"))
-            shape = tuple(self._params[name].shape)
-            if data.shape != shape:
-                raise ShapeError(f"parameter {name!r} has shape {shape}, got {data.shape}")
-            # A copy: the caller may go on writing into his array.
-            found[name] = self.backend.asarray(np.array(data, self.engine.dtype.numpy()))
-        return found
+    as_params = as_params
 
     # -- whole sequences --------------------------------------------------------------------
     @placed

@@ -16,28 +16,30 @@ APART = 0.075
 
 
 def learning_curve(path: Path, epochs: Sequence[Mapping[str, Any]], title: str) -> None:
-    """Draw loss and accuracy over the epochs into a PNG file.
+    """Draw loss, and accuracy if there is one, over the epochs into a PNG file.
 
     Parameters
     ----------
     epochs
-        For each epoch, ``epoch`` and ``loss`` and ``accuracy`` of ``train_`` and ``test_``.
+        For each epoch, ``epoch`` and ``loss`` of ``train_`` and ``test_``, perhaps ``accuracy``.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.04)
-    figure = Figure(figsize=(9.6, 4.2), dpi=160, layout=layout)
+    names = [name for name in ("loss", "accuracy") if f"test_{name}" in epochs[0]]
+    figure = Figure(figsize=(4.8 * len(names), 4.2), dpi=160, layout=layout)
     figure.suptitle(title, x=0.012, ha="left", fontsize=12, fontweight="bold", color=INK)
-    loss, accuracy = figure.subplots(1, 2)
+    loss, *rest = figure.subplots(1, len(names), squeeze=False)[0]
     loss.set_yscale("log")
     _lines(loss, epochs, "loss", "{:.3g}")
     loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     loss.yaxis.set_minor_locator(NullLocator())
     loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    _lines(accuracy, epochs, "accuracy", "{:.1%}")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    for accuracy in rest:
+        _lines(accuracy, epochs, "accuracy", "{:.1%}")
+        accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     figure.savefig(path, facecolor="white", format="png")
 
 

@@ -135,6 +135,24 @@ def sparse_sample(x: Any, y: Any, rows: Any, cols: Any, kept: int, order: str) -
     return bind(get("sparse_sample"), x, y, rows, cols, kept=kept, order=order)
 
 
+def qr(x: Any) -> tuple[Any, Any]:
+    """Return ``Q, R`` of matrices (..., m, n) in reduced form, no ``R[i, i]`` negative."""
+    q, r = bind(get("qr"), x)
+    return q, r
+
+
+def svd(x: Any) -> tuple[Any, Any, Any]:
+    """Return ``U, s, V^T`` of matrices (..., m, n) in thin form, ``s`` descending."""
+    u, s, vh = bind(get("svd"), x)
+    return u, s, vh
+
+
+def eigh(x: Any) -> tuple[Any, Any]:
+    """Return eigenvalues, ascending, and eigenvectors of symmetric matrices (..., n, n)."""
+    values, vectors = bind(get("eigh"), x)
+    return values, vectors
+
+
 def foreign(*arrays: Any, function: str, types: Sequence[str]) -> tuple[Any, ...]:
     """Return what a function of the array library makes of arrays, see `primitives.foreign`."""
     found = bind(get("foreign"), *arrays, function=function, types=tuple(types))

@@ -5,12 +5,35 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any, NoReturn
 
 from attrs import field, frozen
 
 from .bilinear import Rule, Trained
-from .errors import IRError, nearest
+from .errors import IRError, NotSupportedError, compose, nearest
 from .types import TensorType
+
+
+@frozen
+class NoDerivative:
+    """In place of the rule ``jvp``: refuses to differentiate ``what``, a format of attributes."""
+
+    what: str
+    how: str
+
+    def __call__(self, primals: Any, tangents: Any, outs: Any, **attrs: Any) -> NoReturn:
+        """Refuse, with the line of the user that computes it.
+
+        Raises
+        ------
+        NotSupportedError
+            Always.
+        """
+        moved = next(t for t in tangents if t is not None)
+        source = moved.builder.source
+        what = f"the derivative of {self.what.format(**attrs)} is not known"
+        where = "" if source is None else f"traced at {source}"
+        raise NotSupportedError(compose(what, where=where, how=self.how))
 
 
 @frozen(eq=False, slots=True)
@@ -28,7 +51,8 @@ class Primitive:
         ``reference(*arrays, **attrs)``: the semantics, in plain NumPy.
     jvp
         ``jvp(primals, tangents, outs, **attrs)`` returns one tangent per output. A tangent of
-        None is zero. None in place of the rule means the derivative is zero everywhere.
+        None is zero. None in place of the rule means the derivative is zero everywhere, and
+        `NoDerivative` that there is one, but not here.
     transpose
         ``transpose(cotangents, operands, **attrs)`` returns one cotangent per operand; operands
         in which the node is linear are given as `Hole`. None for a non-linear primitive.
@@ -85,6 +109,11 @@ class Primitive:
     def is_etp(self) -> bool:
         """Whether nodes of this primitive carry trained weights."""
         return bool(self.trained)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the derivative is known; it may be zero everywhere."""
+        return not isinstance(self.jvp, NoDerivative)
 
     @property
     def attributes(self) -> tuple[str, ...]:

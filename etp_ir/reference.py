@@ -27,7 +27,7 @@ def primitive_table() -> str:
         rows.append((
             f"`{form(primitive)}`", meaning(primitive), primitive.positions,
             # A derivative that is zero everywhere needs no rule.
-            "yes" if primitive.jvp else "zero",
+            ("yes" if primitive.jvp else "zero") if primitive.differentiable else "no",
             "yes" if primitive.batch else "no",
             f"`{primitive.array_api}`" if primitive.array_api else
             "by `lower`" if primitive.lower else "",

@@ -33,6 +33,7 @@ ALLOWED = {
     "etp.compiler.report": {"rich"},
     "etp.fit": {"rich"},
     "etp.plotting": {"matplotlib"},
+    "etp.study": {"rich", "matplotlib"},
     "etp.tasks": {"sklearn"},
     "etp.cli": {"typer", "rich"},
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import fmean
 from types import TracebackType
@@ -19,12 +20,11 @@ from rich.progress import (
 from rich.text import Text
 
 from ..compiler.diagnostics import DiagnosticLevel, by_kind
+from ..recipes import recipe
 from ..runs import Config
-from .models import recipe
 from .settings import Session
 
-COLUMNS = ("epoch", "train loss", "train acc", "test loss", "test acc", "time")
-WIDTHS = (7, 12, 11, 12, 11, 9)
+SHORT = {"accuracy": "acc"}
 
 
 class TimeLeft(ProgressColumn):
@@ -46,10 +46,15 @@ class Display:
         Batches per epoch.
     done
         Batches that an earlier session has trained on.
+    metrics
+        What is measured beside the loss.
     """
 
-    def __init__(self, console: Console, config: Config, total: int, done: int) -> None:
+    def __init__(
+        self, console: Console, config: Config, total: int, done: int, metrics: Iterable[str]
+    ) -> None:
         self.console = console
+        self.metrics = {SHORT.get(name, name): name for name in ("loss", *metrics)}
         self.epochs = config.epochs
         self.bar = Progress(
             TextColumn("  {task.description}"),
@@ -65,7 +70,8 @@ class Display:
         self.rows: list[dict[str, Any]] = []
 
     def __enter__(self) -> Display:
-        self.console.print(_line(COLUMNS), style="dim", highlight=False)
+        parts = [f"{part} {name}" for part in ("train", "test") for name in self.metrics]
+        self.console.print(self.line(("epoch", *parts, "time")), style="dim", highlight=False)
         self.bar.start()
         return self
 
@@ -82,20 +88,27 @@ class Display:
             self.started = True
             self.bar.reset(self.task, completed=int(self.bar.tasks[0].completed))
         self.rows.append(row)
-        loss, accuracy = (fmean(r[name] for r in self.rows) for name in ("loss", "accuracy"))
+        means = {name: fmean(r[name] for r in self.rows) for name in self.metrics.values()}
+        text = "  ".join(f"{name} {_figure(name, x):>6}" for name, x in means.items())
         self.bar.update(
-            self.task, advance=1, description=f"epoch {epoch + 1}/{self.epochs}",
-            metrics=f"loss {loss:.4f}  accuracy {accuracy:6.1%}",
-        )  # fmt: skip
+            self.task, advance=1, description=f"epoch {epoch + 1}/{self.epochs}", metrics=text
+        )
 
     def epoch(self, row: dict[str, Any]) -> None:
         """Print the line of an epoch."""
         self.rows = []
-        cells = (
-            str(row["epoch"]), f"{row['train_loss']:.4f}", f"{row['train_accuracy']:.1%}",
-            f"{row['test_loss']:.4f}", f"{row['test_accuracy']:.1%}", f"{row['seconds']:.1f} s",
-        )  # fmt: skip
-        self.console.print(_line(cells), highlight=False)
+        figures = [
+            _figure(name, row[f"{part}_{name}"])
+            for part in ("train", "test") for name in self.metrics.values()
+        ]  # fmt: skip
+        cells = (str(row["epoch"]), *figures, f"{row['seconds']:.1f} s")
+        self.console.print(self.line(cells), highlight=False)
+
+    def line(self, cells: tuple[str, ...]) -> str:
+        """Return the cells of a line, each in its column."""
+        part = (12, *[11] * (len(self.metrics) - 1))
+        widths = (7, *part, *part, 9)
+        return "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
     def notice(self) -> None:
         """Say that a stop was asked for."""
@@ -111,7 +124,7 @@ def head(console: Console, session: Session, folder: Path, *, resumed: int | Non
     report = learner.report()
     update = config.update if isinstance(config.update, str) else f"{config.update} steps"
     rows = (
-        ("data", f"{task.name} by {task.by}: {len(task.train)} to train on, {len(task.test)} to "
+        ("data", f"{task.title}: {len(task.train)} to train on, {len(task.test)} to "
                  f"test on, {task.length} steps of {task.n_in}"),
         ("model", f"{recipe(config.model).title}, {config.hidden} units, {weights:,} weights"),
         ("rule", f"{config.rule}, window {report.window}, scope {report.scope}, "
@@ -130,14 +143,16 @@ def ending(console: Console, rows: list[dict[str, Any]]) -> None:
     """Print the summary of a finished run."""
     seconds = sum(row["seconds"] for row in rows)
     last = rows[-1]
+    name = "accuracy" if "test_accuracy" in last else "loss"
     console.print(
-        f"\n  [bold]test accuracy {last['test_accuracy']:.1%}[/] after {last['epoch']} epochs "
-        f"in {_clock(seconds)}", highlight=False,
+        f"\n  [bold]test {name} {_figure(name, last[f'test_{name}'])}[/] after {last['epoch']} "
+        f"epochs in {_clock(seconds)}", highlight=False,
     )  # fmt: skip
 
 
-def _line(cells: tuple[str, ...]) -> str:
-    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, WIDTHS, strict=True))
+def _figure(name: str, value: float) -> str:
+    """Return a metric as text: a share for an accuracy."""
+    return f"{value:.1%}" if name == "accuracy" else f"{value:.4f}"
 
 
 def _clock(seconds: float) -> str:

@@ -53,7 +53,7 @@ def report(
     scope: options.Scope = None,
     tail: options.Tail = "diagonal",
     schedule: options.Schedule = "auto",
-    by: options.By = "row",
+    by: options.By = None,
 ) -> None:
     """Print what each parameter's gradient is, and what traces cost."""
     learner = _learner(
@@ -79,7 +79,7 @@ def explain(
 ) -> None:
     """Print the story of one parameter or state; without a name, what can be named."""
     learner = _learner(
-        "digits", "row",
+        "digits", None,
         model=model, rule=rule, backend="numpy", update=None, hidden=hidden,
         batch_size=32, window=window, scope=scope, tail=tail, schedule="auto",
     )  # fmt: skip
@@ -105,7 +105,7 @@ def dump(
     scope: options.Scope = None,
     tail: options.Tail = "diagonal",
     schedule: options.Schedule = "auto",
-    by: options.By = "row",
+    by: options.By = None,
     out: Annotated[Path | None, typer.Option(help="File to write to.")] = None,
 ) -> None:
     """Print the program of a stage, in the text that etp_ir reads back."""
@@ -130,7 +130,7 @@ def dump(
         raise RunError(f"cannot write to {out}: {error.strerror}") from error
 
 
-def _learner(task: str, by: str, **asked: Any) -> Learner:
+def _learner(task: str, by: str | None, **asked: Any) -> Learner:
     from .. import tasks
     from .settings import open_session, settle
 

@@ -6,7 +6,12 @@ from typing import Annotated
 
 import typer
 
-Task = Annotated[str, typer.Argument(help="The data: digits.", show_default=True)]
+Task = Annotated[
+    str,
+    typer.Argument(
+        help="The data: digits, copy_memory, delayed_match, evidence or sines.", show_default=True
+    ),
+]
 Model = Annotated[
     str,
     typer.Option(
@@ -20,7 +25,10 @@ Update = Annotated[
                                   "\\[default: step; sequence for bptt]",
                       metavar="step|K|sequence"),
 ]  # fmt: skip
-By = Annotated[str, typer.Option(help="How images are read: row (8 steps) or pixel (64).")]
+By = Annotated[
+    str | None, typer.Option(help="How digits are read: row (8 steps) or pixel (64). "
+                                  "\\[default: row]"),
+]  # fmt: skip
 Hidden = Annotated[int | None, typer.Option(min=1, help="Hidden units. \\[default: the model's]")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Examples per batch.")]
 Window = Annotated[

@@ -14,10 +14,10 @@ from .. import optim, tasks
 from ..compiler.scope import parse_scope, parse_tail
 from ..fit import parse_update
 from ..learner import Learner
+from ..recipes import recipe
 from ..rules import OnlineRule, resolve
 from ..runs import Config
 from ..schedules.planner import parse_schedule
-from .models import recipe
 
 
 def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
@@ -35,17 +35,16 @@ def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
     update = as_update(asked["update"] or ("sequence" if offline else "step"))
     backend = etp.backends.get(asked["backend"])
     given = {name: value for name, value in asked.items() if value is not None}
-    # Rarer updates average more gradients, which allows for longer steps.
-    steps = min(parse_update(update) or task.length, task.length, 8)
+    steps = min(parse_update(update) or task.length, task.length)
     scope = str(parse_scope(asked["scope"], rule.default_scope))
     full = not offline and scope in ("layered", "full")
     config = Config(**{
         "hidden": own.hidden_full if full else own.hidden,
-        "lr": round(own.lr * steps**0.5, 6),
+        "lr": own.rate(steps),
         "weight_decay": own.weight_decay,
         "epochs": own.epochs,
         "window": rule.default_window,
-        "loss_steps": max(1, round(task.length * own.loss_share)),
+        "loss_steps": own.loss_steps(task),
         **given,
         "model": asked["model"].lower(), "rule": rule.name, "update": update,
         "scope": scope, "tail": parse_tail(asked["tail"]),
@@ -100,9 +99,9 @@ def open_session(config: Config, task: tasks.Task) -> Session:
         # What the compiler warns of is shown in the commands' own words.
         warnings.simplefilter("ignore", etp.CompilationWarning)
         learner = etp.compile(
-            model, rule=config.rule, backend=config.backend, batch_size=config.batch_size,
+            model, config.rule, task.loss, backend=config.backend, batch_size=config.batch_size,
             window=config.window, scope=config.scope, tail=config.tail, schedule=config.schedule,
-            example=(task.train.xs[0, 0], task.train.ys[0]), length=min(period, task.length),
+            example=task.example, length=min(period, task.length),
         )  # fmt: skip
     per_epoch = len(task.train) // config.batch_size * -(-task.length // period)
     rate = optim.inverse_root(config.lr, max(1, per_epoch))

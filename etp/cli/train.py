@@ -45,7 +45,7 @@ def train(
     scope: options.Scope = None,
     tail: options.Tail = "diagonal",
     schedule: options.Schedule = "auto",
-    by: options.By = "row",
+    by: options.By = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Run folder, new or empty. \\[default: runs/<time>-<model>-<rule>]"),
@@ -83,7 +83,7 @@ def _given(context: typer.Context) -> set[str]:
     }  # fmt: skip
 
 
-def _begin(name: str, by: str, out: Path | None, asked: dict[str, Any]) -> None:
+def _begin(name: str, by: str | None, out: Path | None, asked: dict[str, Any]) -> None:
     from .. import tasks
     from ..runs import DUMP, REPORT, Progress, RunFolder
     from .settings import open_session, settle
@@ -137,10 +137,10 @@ def _run(session: Any, folder: Any, progress: Any) -> None:
         With code 130 if the run was stopped.
     """
     from ..plotting import learning_curve
+    from ..recipes import recipe
     from ..runs import CURVE
     from .display import Display, ending, head
     from .interrupt import stoppable
-    from .models import recipe
     from .training import train as train_epochs
 
     console = Console(highlight=False)
@@ -149,13 +149,17 @@ def _run(session: Any, folder: Any, progress: Any) -> None:
     done = total * len(progress.epochs) + len(progress.batches)
     head(console, session, folder.path, resumed=len(progress.epochs) + 1 if done else None)
     finished = False
-    with Display(console, config, total, done) as display, stoppable(display.notice) as stop:
+    measured = session.learner.engine.loss.metrics
+    with (
+        Display(console, config, total, done, measured) as display,
+        stoppable(display.notice) as stop,
+    ):
         try:
             finished = train_epochs(session, folder, progress, display, stop)
         except KeyboardInterrupt:
             progress = folder.load()[1]
     if progress.epochs:
-        title = f"{recipe(config.model).title} on {config.task} by {config.by}, {config.rule}"
+        title = f"{recipe(config.model).title} on {session.task.title}, {config.rule}"
         learning_curve(folder.path / CURVE, progress.epochs, title)
     if finished:
         ending(console, progress.epochs)

@@ -40,7 +40,7 @@ def train(
         batches = session.batches(epoch, len(done.batches))
 
         def heard(row: Row, epoch: int = epoch) -> bool:
-            done.batches.append({name: row[name] for name in ("loss", "accuracy")})
+            done.batches.append({n: x for n, x in row.items() if n not in ("epoch", "batch")})
             watcher.batch(epoch, row)
             return stop.asked
 
@@ -68,11 +68,7 @@ def means(prefix: str, rows: list[Row]) -> Row:
 
 
 def measure(session: Session) -> Row:
-    """Return loss and accuracy on the test set, judged by the output of the last step."""
-    learner, test = session.learner, session.task.test
-    scores = np.asarray(learner.backend.to_numpy(learner.predict(test.xs)), np.float64)[-1]
-    loss = learner.engine.loss
-    return {
-        "test_loss": float(loss(scores, test.ys)),
-        **{f"test_{name}": float(metric(scores, test.ys)) for name, metric in loss.metrics.items()},
-    }
+    """Return loss and metrics on the test set, by the steps that the task is judged by."""
+    learner, task = session.learner, session.task
+    outputs = learner.backend.to_numpy(learner.predict(task.test.xs))
+    return {f"test_{name}": value for name, value in task.score(outputs).items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 SLICED = ("input", "target", "noise")
 
 
-def unroll(program: Program, length: int) -> Program:
+def unroll(program: Program, length: int, sliced: Collection[str] = SLICED) -> Program:
     """Return the weighted loss of ``length`` steps of one example as a straight-line program.
 
     Parameters
@@ -26,6 +26,8 @@ def unroll(program: Program, length: int) -> Program:
     program
         A step with its loss: roles ``input``, ``target``, ``noise``, ``param``, ``const``,
         ``state``.
+    sliced
+        Roles of the inputs that each step has of its own.
 
     Returns
     -------
@@ -35,12 +37,12 @@ def unroll(program: Program, length: int) -> Program:
     b = Builder(f"{program.name}.unrolled", share=True)
     fixed: dict[str, Any] = {}
     for port in program.inputs:
-        if port.role.kind not in SLICED:
+        if port.role.kind not in sliced:
             fixed[port.name] = Tracer(b, b.input(port.name, port.type, port.role))
     total: Any = None
     for t in range(length):
         given = dict(fixed)
-        for port in program.inputs_of(*SLICED):
+        for port in program.inputs_of(*sliced):
             given[port.name] = Tracer(b, b.input(f"{port.name}@{t}", port.type, port.role))
         seed = Tracer(b, b.input(f"loss_weight@{t}", program.output("loss").type, "weight"))
         results = replay(program, b, [given[p.name] for p in program.inputs])
@@ -87,6 +89,37 @@ def unrolled_gradient(
         found = evaluate(derivative, given)
         for name in names:
             total[name] = total.get(name, 0) + found[f"grad({name})"]
+    return total
+
+
+def unrolled_shares(
+    program: Program, arrays: Mapping[str, Array], sequences: Mapping[str, Array], weights: Array
+) -> dict[str, Array]:
+    r"""Return the exact gradient of `unrolled_loss`, taken apart by the step of the weights' use.
+
+    Every step is given parameters of its own, :math:`\theta_1, \dots, \theta_T`, all of the same
+    value; the entries are :math:`\partial L/\partial\theta_t`, whose sum is the gradient.
+
+    Returns
+    -------
+    dict
+        (T, ...) by parameter, summed over the batch.
+    """
+    params = [p.name for p in program.inputs_of("param")]
+    length, size = weights.shape
+    whole = unroll(program, length, (*SLICED, "param"))
+    names = [p.name for p in whole.inputs_of("param")]
+    derivative = vjp(whole, names)
+    copies = {
+        n: np.broadcast_to(arrays[n], (length, size, *np.shape(arrays[n]))) for n in params
+    }  # fmt: skip
+    total: dict[str, Array] = {}
+    for i in range(size):
+        given = _one(derivative, arrays, {**sequences, **copies}, weights, i)
+        found = evaluate(derivative, {**given, "ct_0": np.ones(())})
+        for name in params:
+            share = np.stack([found[f"grad({name}@{t})"] for t in range(length)])
+            total[name] = total.get(name, 0) + share
     return total
 
 

@@ -65,8 +65,6 @@ class Batches:
         return np.random.default_rng([self.seed, self.epoch]).permutation(len(self.split))
 
     def __iter__(self) -> Iterator[tuple[Array, Array, Array]]:
-        length = len(self.mask)
         for k in range(self.start, self.total):
             chosen = self.order[k * self.size : (k + 1) * self.size]
-            labels = np.repeat(self.split.ys[None, chosen], length, axis=0)
-            yield self.split.xs[:, chosen], labels, self.mask
+            yield *self.split.take(chosen), self.mask

@@ -12,8 +12,8 @@ from typing import Any
 
 from ..builder import Builder
 from ..core import Literal, Operand, Role
-from ..errors import LoweringError, NotSupportedError, TypeRuleError, compose
-from ..primitive import Primitive, get, register
+from ..errors import LoweringError, TypeRuleError, compose
+from ..primitive import NoDerivative, Primitive, get, register
 from ..tracer import bind
 from ..types import TensorType, parse_type
 from .base import fronted
@@ -59,13 +59,6 @@ def _reference(*arrays: Any, function: str, types: tuple[str, ...]) -> Any:
     return results[0] if len(results) == 1 else results
 
 
-def _jvp(primals: Any, tangents: Any, outs: Any, *, function: str, types: Any) -> Any:
-    raise NotSupportedError(
-        f"the derivative of the foreign function {function!r} is not known\n"
-        "write it on etp.xp, whose functions are differentiable"
-    )
-
-
 def _batch(operands: Any, axes: Any, size: int, *, function: str, types: tuple[str, ...]) -> Any:
     """One call for each example: what the function makes of a batch is not known."""
     moved = fronted(operands, axes)
@@ -87,4 +80,15 @@ def _batch(operands: Any, axes: Any, size: int, *, function: str, types: tuple[s
     return list(results), [0] * len(results)
 
 
-register(Primitive(name="foreign", infer=_infer, reference=_reference, jvp=_jvp, batch=_batch))
+register(
+    Primitive(
+        name="foreign",
+        infer=_infer,
+        reference=_reference,
+        jvp=NoDerivative(
+            "the foreign function {function!r}",
+            "write it on etp.xp, whose functions are differentiable",
+        ),
+        batch=_batch,
+    )
+)

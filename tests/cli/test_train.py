@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from etp import CompilationWarning, compile, nn, tasks
-from etp.cli.models import RECIPES, recipe
 from etp.learner import Learner
+from etp.recipes import RECIPES, recipe
 from etp_ir.parser import parse
 from etp_ir.verify import verify
 
@@ -191,3 +191,16 @@ def test_a_cell_without_settings_of_its_own_learns(etp: Etp) -> None:
 def test_the_digits_are_learned(etp: Etp, arguments: tuple[str, ...], wanted: float) -> None:
     etp("train", "digits", *arguments, "--out", "run")
     assert metrics("run")[-1]["test_accuracy"] >= wanted
+
+
+@pytest.mark.parametrize("task", ["sines", "copy-memory"])
+def test_drawn_tasks_train(etp: Etp, task: str) -> None:
+    ran = etp("train", task, *SMALL[:2], "--backend", "numpy", "--epochs", 2, "--out", "run")
+    assert ran.code == 0
+    first, second = metrics("run")
+    assert second["train_loss"] < first["train_loss"]
+    regression = task == "sines"
+    assert ("test_accuracy" in second) != regression
+    assert ("acc" in ran.out) != regression
+    assert f"test {'loss' if regression else 'accuracy'} " in ran.out.splitlines()[-1]
+    assert Path("run/curve.png").read_bytes().startswith(b"\x89PNG")

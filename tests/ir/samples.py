@@ -324,3 +324,9 @@ sample("while", 0.5 * normal(3, 3), normal(3), 2 + normal(3), np.int32(2),
 # The test fails at once.
 sample("while", 0.5 * normal(3, 3), normal(3), normal(3), np.int32(9),
        consts=2, smooth=False, **settling_regions())  # fmt: skip
+
+for _shape in [(4, 3), (3, 4), (2, 3, 2), (1, 1)]:
+    sample("qr", normal(*_shape))
+    sample("svd", normal(*_shape))
+for _shape in [(3, 3), (2, 4, 4), (1, 1)]:
+    sample("eigh", normal(*_shape))

@@ -5,13 +5,13 @@ from itertools import chain, combinations, product
 import numpy as np
 import pytest
 
-from etp_ir import Builder, Hole, Tracer, TypeRuleError, ops, trace
+from etp_ir import Builder, Hole, NotSupportedError, Tracer, TypeRuleError, ops, trace
 from etp_ir.core import Literal
 from etp_ir.interpreter import evaluate, run
 from etp_ir.primitive import as_tuple, get
 from etp_ir.primitives.random import threefry
 from etp_ir.tracer import bind, literal, wrap
-from etp_ir.transforms import batch_program
+from etp_ir.transforms import batch_program, jvp
 from etp_ir.types import BOOL, F64, U32, TensorType, type_of
 from tests.ir.samples import SAMPLES, shipped
 
@@ -20,6 +20,7 @@ CASES = [
     for name, group in SAMPLES.items() for i, s in enumerate(group)
 ]  # fmt: skip
 SMOOTH = [c for c in CASES if c.values[1].smooth]
+KNOWN_DERIVATIVE = [c for c in SMOOTH if get(c.values[0]).differentiable]
 
 
 def subsets(items):
@@ -107,7 +108,7 @@ def directional(primitive, sample, direction, eps=1e-6):
     ]
 
 
-@pytest.mark.parametrize(("name", "sample"), SMOOTH)
+@pytest.mark.parametrize(("name", "sample"), KNOWN_DERIVATIVE)
 def test_jvp_is_the_central_difference(name, sample):
     """For every subset of the operands that may carry a tangent."""
     primitive = get(name)
@@ -134,6 +135,17 @@ def test_jvp_is_the_central_difference(name, sample):
             else:
                 f = np.zeros_like(e) if f is None else f
                 np.testing.assert_allclose(f, e, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", [n for n in SAMPLES if not get(n).differentiable])
+def test_a_derivative_that_is_not_known_is_refused(name):
+    """With its name and the line."""
+    sample = SAMPLES[name][0]
+    types = {f"x{i}": type_of(x) for i, x in enumerate(sample.operands)}
+    program, _ = trace(lambda **given: bind(get(name), *given.values(), **sample.attrs), types)
+    with pytest.raises(NotSupportedError, match=f"derivative of .*{name}.* not known") as caught:
+        jvp(program, list(types))
+    assert __file__ in str(caught.value)
 
 
 def linear_subsets(primitive, sample):
@@ -405,6 +417,8 @@ WRONG = {
     "surrogate": (lambda x: bind(get("spike"), x, surrogate="triangel"), "triangle"),
     "width": (lambda x: bind(get("etp.matmul"), x, ops.reshape(x, (1, 3))), "width 3"),
     "key": (lambda x: bind(get("random_bits"), x, shape=()), "u32"),
+    "rank of a matrix": (lambda x: ops.qr(x), "array of float matrices, got f64"),
+    "square": (lambda x: ops.eigh(ops.reshape(x, (1, 3))), "square matrices"),
     "scan": (lambda x: bind(get("scan"), x, body=SAMPLES["scan"][2].attrs["body"], length=1,
                             consts=1, carries=1, reverse=False), "got 1 operands"),
     "scan carry": (lambda x: bind(get("scan"), x, ops.reshape(x, (3, 1)), x,

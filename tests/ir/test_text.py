@@ -327,7 +327,8 @@ def test_every_primitive_and_what_is_derived_from_it_makes_the_trip(name: str, s
         program, _ = trace(apply, types, name=name, roles=roles)
     found = [program]
     floats = [p.name for p in program.inputs if p.type.dtype.is_float]
-    if floats and any(o.type.dtype.is_float for o in program.outputs):
+    known = get(name).differentiable
+    if known and floats and any(o.type.dtype.is_float for o in program.outputs):
         found.append(jvp(program, floats))
         if name != "scan":
             found.append(vjp(program, floats))

@@ -11,7 +11,7 @@ from etp_ir.core import Literal, Node
 from etp_ir.errors import LoweringError
 from etp_ir.types import TensorType
 
-from . import choice, contract, repetition, scan, sparse
+from . import choice, contract, decompositions, repetition, scan, sparse
 from .dialect import Dialect
 from .literals import bits_of
 from .refs import Ref, row_major
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from .block import Block
 
 Emit = Callable[["Block", Node, Ref], None]
-# Nodes with regions, each written by a module of its own.
-STRUCTURED: dict[str, Any] = {"scan": scan, "cond": choice, "while": repetition}
+# Nodes with regions or with several results, each written by a module of its own.
+STRUCTURED: dict[str, Any] = {
+    "scan": scan, "cond": choice, "while": repetition,
+    **dict.fromkeys(decompositions.NAMES, decompositions),
+}  # fmt: skip
 Alias = Callable[[Node, Dialect], Sequence[int]]
 
 

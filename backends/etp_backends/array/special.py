@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from etp_ir.primitives.linalg import decompose
+
+__all__ = ["decompose", "erf"]
+
 # Beyond the limit erf is 1 to the last bit; within it so many terms of the series are enough.
 _DOUBLE = (6.0, 110)
 _SINGLE = (4.0, 60)

@@ -14,6 +14,7 @@ from etp_ir.errors import LoweringError
 from etp_ir.primitives.contract import extents, parse_spec
 from etp_ir.types import DType
 
+from . import decompositions
 from .contraction import classify, order_of, without_lone
 from .one_hot import scatter_add, sparse_contract, sparse_sample
 from .source import Source, layout
@@ -364,4 +365,5 @@ def _function(make: Expressions, region: Program, params: list[str]) -> str:
 
 STRUCTURED: dict[str, Callable[[Expressions, Node], None]] = {
     "scan": _scan, "cond": _cond, "while": _while,
+    **dict.fromkeys(decompositions.NAMES, decompositions.express),
 }  # fmt: skip

@@ -13,7 +13,7 @@ from jax import lax
 
 from etp_ir.core import Literal, Node, Operand, Program, Value
 from etp_ir.errors import LoweringError, compose
-from etp_ir.primitives import foreign
+from etp_ir.primitives import foreign, linalg
 from etp_ir.types import DType, type_of
 
 from . import sparse
@@ -70,6 +70,7 @@ CORE: dict[str, Rule] = {
     "conv": conv,
     "gather": lambda x, indices, *, axis: jnp.take(x, indices, axis=axis),
     "sparse_sample": sparse.sample,
+    **{name: partial(linalg.decompose, name, jnp) for name in linalg.FUNCTIONS},
     "scatter_add": _scatter_add, "iota": _iota, "table": _table,
 }  # fmt: skip
 

@@ -12,13 +12,14 @@ from attrs import frozen
 from etp_ir.errors import ModelError, nearest
 from etp_ir.types import F32, TensorType
 
-from .. import nn
-from ..model import Module, trace_step
+from . import nn
+from .model import Module, trace_step
+from .tasks import Task
 
 Part = Callable[..., Module]
 
 
-class Classifier(Module):
+class Network(Module):
     """A recurrent cell and a readout of it."""
 
     def __init__(self, cell: Module, readout: Module) -> None:
@@ -26,7 +27,7 @@ class Classifier(Module):
         self.readout = readout
 
     def __call__(self, x: Any) -> Any:
-        """Return one score per class."""
+        """Return one score per class, or the numbers that are asked for."""
         return self.readout(self.cell(x))
 
 
@@ -48,7 +49,8 @@ class Recipe:
     weight_decay, epochs
         See `etp.runs.Config`.
     loss_share
-        Share of the steps, at the end of each sequence, that carry the loss.
+        Share of the steps, at the end of each sequence, that carry the loss, where the task
+        leaves it open.
     """
 
     title: str
@@ -61,13 +63,26 @@ class Recipe:
     epochs: int = 16
     loss_share: float = 0.25
 
-    def build(self, n_in: int, hidden: int, n_out: int, length: int, seed: int) -> Classifier:
+    def build(self, n_in: int, hidden: int, n_out: int, length: int, seed: int) -> Network:
         """Return the model with initial weights drawn from a seed."""
         rng = np.random.default_rng(seed)
         cell = self.cell(n_in, hidden, length=length, rng=rng)
         # Some cells return as many numbers as they read, whatever their states are.
         (width,) = trace_step(cell, TensorType(F32, (n_in,))).program.output("output").type.shape
-        return Classifier(cell, self.readout(width, n_out, length=length, rng=rng))
+        return Network(cell, self.readout(width, n_out, length=length, rng=rng))
+
+    def rate(self, steps: int) -> float:
+        """Return the learning rate when weights change every so many steps.
+
+        Rarer updates average more gradients, which allows for longer steps.
+        """
+        return float(round(self.lr * min(steps, 8) ** 0.5, 6))
+
+    def loss_steps(self, task: Task) -> int:
+        """Return how many of the last steps of a task carry the loss."""
+        if task.train.stepwise:
+            return task.judged
+        return max(1, round(task.length * self.loss_share))
 
 
 def _plain(cell: Part) -> Part:
@@ -102,6 +117,7 @@ _TUNED = {
     "gru": _gated("GRU", _plain(nn.GRUCell)),
     "lstm": _gated("LSTM", _plain(nn.LSTMCell)),
     "rnn": _gated("simple RNN", _plain(nn.VanillaRNNCell), hidden=128, lr=1e-3),
+    "leaky_rnn": _gated("leaky tanh RNN", _plain(partial(nn.VanillaRNNCell, leak=0.3))),
     "lif": _network("LIF network", _spiking(nn.LIFCell)),
     "alif": _network("ALIF network", _spiking(nn.ALIFCell)),
 }

@@ -1,0 +1,159 @@
+"""Finding the rule that is to be certified: by name, or by a file or module and a class."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from attrs import frozen
+
+from etp_ir.errors import ETPError, compose, nearest
+
+from .. import rules
+from ..rules import LearningRule
+
+
+@frozen
+class Subject:
+    """A rule, and what another process finds it by.
+
+    Attributes
+    ----------
+    rule
+        The rule object.
+    spec
+        Name, ``file.py:Class`` or ``module:Class``; None for an object that was passed in.
+    """
+
+    rule: LearningRule
+    spec: str | None = None
+
+    @property
+    def title(self) -> str:
+        """First line of the rule's docstring."""
+        doc = inspect.getdoc(type(self.rule)) or ""
+        return doc.splitlines()[0] if doc else ""
+
+
+def subject(given: str | LearningRule | type[LearningRule]) -> Subject:
+    """Return the rule for a name, ``file.py:Class``, ``module:Class``, a class or an object.
+
+    Raises
+    ------
+    etp.ETPError
+        If a file, module or class is missing, cannot be run, or is no rule.
+    """
+    if not isinstance(given, str):
+        return Subject(rules.resolve(given))
+    where, colon, name = given.rpartition(":")
+    if not colon and not given.endswith(".py"):
+        return Subject(rules.resolve(given), given)
+    if not colon:
+        where, name = given, ""
+    is_file = where.endswith(".py") or "/" in where
+    module = _from_file(Path(where)) if is_file else _from_module(where)
+    found = _class(module, name, where)
+    path = str(Path(where).resolve()) if is_file else where
+    return Subject(_made(found, where), f"{path}:{found.__name__}")
+
+
+def _from_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ETPError(compose(f"there is no file {path}", how="give file.py:Class, or the name of "
+                               "a rule that `etp rules` lists"))  # fmt: skip
+    name = path.stem
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ETPError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # The classes of the file are looked up by the name of their module, for example by pickle.
+    before = sys.modules.get(name)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        if before is None:
+            del sys.modules[name]
+        else:
+            sys.modules[name] = before
+        raise _unusable(path, error) from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    return module
+
+
+def _unusable(path: Path, error: Exception) -> ETPError:
+    """Return the error of a file that cannot be run, with the line of it that failed."""
+    line = getattr(error, "lineno", None)
+    trace = error.__traceback__
+    while trace is not None:
+        if Path(trace.tb_frame.f_code.co_filename).resolve() == path.resolve():
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    at = f"{path}:{line}" if line else str(path)
+    return ETPError(
+        compose(f"{path} cannot be run: {type(error).__name__}: {error}", where=f"at {at}",
+                how="mend the file; it must be importable by itself")
+    )  # fmt: skip
+
+
+def _from_module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ETPError(
+            compose(f"there is no module {name!r} ({error})",
+                    how="give file.py:Class, module:Class, or the name of a rule")
+        ) from error  # fmt: skip
+
+
+def _class(module: ModuleType, name: str, where: str) -> type[LearningRule]:
+    """Return the class of a name, or the only rule that a module defines."""
+    mine: dict[str, Any] = {
+        n: x for n, x in vars(module).items()
+        if isinstance(x, type) and x.__module__ == module.__name__
+    }  # fmt: skip
+    defined = [n for n, x in mine.items() if issubclass(x, LearningRule) and not _abstract(x)]
+    listed = f"it defines {', '.join(defined)}" if defined else "it defines no learning rule"
+    if not name:
+        if len(defined) == 1:
+            return mine[defined[0]]
+        how = "name one of them" if defined else "derive a class from one of etp.rules"
+        raise ETPError(compose(f"{where} does not say which rule: {listed}", how=f"{how}: "
+                               f"{where}:Class"))  # fmt: skip
+    found = getattr(module, name, None)
+    if found is None:
+        raise ETPError(f"{where} has no class {name!r}; {listed}{nearest(name, [*mine])}")
+    if not (isinstance(found, type) and issubclass(found, LearningRule)):
+        kind = "a class" if isinstance(found, type) else f"a {type(found).__name__}"
+        raise ETPError(
+            compose(f"{where}:{name} is {kind}, and no learning rule; {listed}",
+                    how="derive the class from one of etp.rules")
+        )  # fmt: skip
+    return found
+
+
+def _abstract(found: type) -> bool:
+    return inspect.isabstract(found)
+
+
+def _made(found: type[LearningRule], where: str) -> LearningRule:
+    missing = sorted(getattr(found, "__abstractmethods__", ()))
+    if missing:
+        raise ETPError(
+            compose(f"{where}:{found.__name__} lacks {', '.join(missing)}",
+                    how="define what its base class asks for")
+        )  # fmt: skip
+    try:
+        return found()
+    except TypeError as error:
+        raise ETPError(
+            compose(f"{where}:{found.__name__} cannot be made without arguments: {error}",
+                    how="give its fields defaults, so that the rule can be certified by name")
+        ) from error  # fmt: skip

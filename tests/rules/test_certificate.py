@@ -1,0 +1,54 @@
+"""Every registered rule is certified: the checks of `etp check`, on the models of `etp check`."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+
+import etp
+from etp.study.certificate import trials
+from etp.study.certificate_checks import CHECKS, CONTRADICTS
+from etp.study.certificate_models import SAMPLES
+from etp.study.certificate_subject import subject
+from etp.study.certificate_trial import Trial
+
+RULES = sorted({etp.rules.resolve(name).name for name in etp.rules.available()})
+# On these models, by these checks, every rule is certified in the fast set; all else is slow.
+QUICK_MODELS = ("leaky", "gru")
+QUICK_CHECKS = ("alive", "one_step", "verdict", "round_trip")
+
+
+@cache
+def certified(rule: str) -> dict[str, Trial]:
+    """Return the trials of a rule, which share one process that compiles again."""
+    return {t.sample.name: t for t in trials(subject(rule), None, {})}
+
+
+def look(rule: str, model: str, checks: tuple[str, ...]) -> None:
+    trial = certified(rule)[model]
+    if trial.refused is not None:
+        assert "\n" not in trial.refused.splitlines()[0]
+        pytest.skip(f"{rule} refuses {model}: {trial.refused.splitlines()[0]}")
+    found = [f for name in checks for f in CHECKS[name](trial)]
+    assert len({f.check for f in found}) == len(checks)
+    contradictions = [f for f in found if f.verdict == CONTRADICTS]
+    assert not contradictions
+
+
+@pytest.mark.parametrize("model", QUICK_MODELS)
+@pytest.mark.parametrize("rule", RULES)
+def test_the_core_of_the_certificate(rule: str, model: str) -> None:
+    look(rule, model, QUICK_CHECKS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", SAMPLES)
+@pytest.mark.parametrize("rule", RULES)
+def test_the_whole_certificate(rule: str, model: str) -> None:
+    look(rule, model, tuple(CHECKS))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_every_rule_can_be_used_on_some_model(rule: str) -> None:
+    assert any(t.refused is None for t in certified(rule).values())

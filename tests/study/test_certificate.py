@@ -1,0 +1,192 @@
+"""Certificates themselves: what they tell, and that they notice."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import etp
+from etp.study.certificate import certify
+from etp.study.certificate_checks import CHECKS, CONTRADICTS, HOLDS, NOT_ASKED
+from etp.study.certificate_subject import subject
+from etp.study.certificate_text import tex
+
+FADED = '''
+"""D-RTRL with a faster fading past."""
+
+from attrs import frozen
+
+import etp
+
+
+@frozen
+class Faded(etp.rules.LinearTraceRule):
+    """Forgets twice as fast."""
+
+    name = "faded"
+    factor: float = 0.5
+
+    def trace(self, rel):
+        return etp.rules.Linear(decay=self.factor * rel.D, u=rel.u, x=rel.x)
+
+
+class Stranger:
+    """No rule."""
+
+
+ALSO = 3
+'''
+
+
+@pytest.fixture
+def faded(tmp_path: Path) -> Path:
+    path = tmp_path / "faded_rule.py"
+    path.write_text(FADED)
+    return path
+
+
+def test_a_certificate_is_complete() -> None:
+    c = certify("d_rtrl", models=["leaky", "gru"], with_costs=False)
+    assert c.ok
+    assert {f.check for f in c.findings} == set(CHECKS)
+    assert {f.verdict for f in c.findings} <= {HOLDS, NOT_ASKED}
+    leaky, gru = c.models
+    assert leaky.exact == len(leaky.parameters) == 4
+    assert leaky.overall.deviation < 1e-10
+    assert gru.exact == 2
+    assert 1e-3 < gru.overall.deviation < 1
+    assert gru.parameters["cell.n.w_rec"].status == "approximate"
+    assert [s.lag for s in gru.lags.shares] == list(range(8))
+    assert gru.lags.shares[1].overall.deviation < 1e-10 < gru.lags.shares[2].overall.deviation
+    assert leaky.moments is None
+
+
+def test_costs_are_measured_as_the_formula_says() -> None:
+    c = certify("rtrl", models=["leaky"], checks=[]).costs
+    assert c.model == "dense tanh network"
+    assert [r.units for r in c.rows] == [8, 16, 32, 64]
+    assert all(r.trace_bytes == r.measured_bytes > 0 for r in c.rows)
+    assert all(r.seconds > 0 and r.seconds_by_step > 0 for r in c.rows)
+    # A state of n units times n (n + m + 1) weights.
+    assert [r.trace_bytes for r in c.rows] == [4 * 4 * n * n * (n + 5) for n in (8, 16, 32, 64)]
+    assert 2.5 < c.powers["trace_bytes"] < 3
+
+
+def test_the_json_is_the_certificate() -> None:
+    c = certify("pp_prop", models=["rnn"], checks=["alive"], with_costs=False)
+    plain = json.loads(c.to_json())
+    assert plain["ok"] is True
+    assert plain["rule"] == "pp_prop"
+    assert plain["models"][0]["overall"]["cosine"] == c.models[0].overall.cosine
+    assert plain["models"][0]["lags"]["shares"][2]["overall"]["deviation"] > 1e-3
+    assert plain["findings"][0]["verdict"] == "holds"
+    # Where the reference is zero there is no cosine, and JSON has no nan.
+    assert "NaN" not in c.to_json()
+
+
+def test_the_latex_is_a_table() -> None:
+    c = certify("pp_prop", models=["leaky", "gru"], checks=[], with_costs=False)
+    lines = c.to_latex().splitlines()
+    assert lines[0] == r"\begin{table}"
+    assert lines[-1] == r"\end{table}"
+    assert r"\texttt{pp\_prop}" in lines[2]
+    rows = [line for line in lines if line.endswith(r"\\")]
+    columns = len(re.search(r"tabular\}\{(\w+)\}", c.to_latex())[1])
+    assert len(rows) == 3
+    assert {line.count("&") for line in rows} == {columns - 1}
+    assert tex("50 % of a_b & {c}") == r"50 \% of a\_b \& \{c\}"
+
+
+def test_the_text_says_what_was_found() -> None:
+    text = str(certify("d_rtrl", models=["leaky", "rnn"], checks=["alive"], with_costs=False))
+    assert re.search(r"element-wise leaky units +4 of 4 +1.000 +equal +equal", text)
+    assert re.search(r"dense tanh network +2 of 5 .* none +none", text)
+    assert "nothing contradicts (2 findings)" in text
+
+
+# -- finding the rule -----------------------------------------------------------------------
+def test_a_rule_of_a_file_is_certified(faded: Path) -> None:
+    c = certify(f"{faded}:Faded", models=["leaky"], with_costs=False)
+    assert c.rule == "faded"
+    assert c.ok
+    assert c.models[0].parameters["cell.w"].status == "approximate"
+    again = [f for f in c.findings if f.check == "same_elsewhere"]
+    assert [f.verdict for f in again] == [HOLDS]
+    # The only rule of a file need not be named.
+    assert repr(subject(str(faded)).rule) == "Faded(factor=0.5)"
+
+
+def test_a_class_or_an_object_is_certified_too(faded: Path) -> None:
+    rule = subject(str(faded)).rule
+    for given in (rule, type(rule), etp.rules.PPProp(0.5)):
+        c = certify(given, models=["leaky"], checks=["same_elsewhere", "alive"], with_costs=False)
+        assert [f.verdict for f in c.findings] == [NOT_ASKED, HOLDS]
+    assert "decay=0.5" in c.settings
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("nowhere.py:Rule", "there is no file nowhere.py"),
+        ("{}:Fadde", "has no class 'Fadde'; it defines Faded.*did you mean 'Faded'"),
+        ("{}:Stranger", "is a class, and no learning rule; it defines Faded"),
+        ("{}:ALSO", "is a int, and no learning rule"),
+        ("no.module:Rule", "there is no module 'no.module'"),
+        ("d_rtl", "no learning rule 'd_rtl'.*did you mean 'd_rtrl'"),
+    ],
+)
+def test_what_is_no_rule_is_told(faded: Path, given: str, message: str) -> None:
+    with pytest.raises(etp.ETPError, match=f"(?s){message}"):
+        subject(given.format(faded))
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("import etp\nx = 1 / 0\n", "ZeroDivisionError.*bad.py:2"),
+        ("def f(:\n", "SyntaxError.*bad.py:1"),
+        ("x = 1\n", "bad.py does not say which rule: it defines no learning rule"),
+        (
+            "import etp\nclass A(etp.rules.LearningRule):\n    name = 'a'\n"
+            "class B(etp.rules.LearningRule):\n    name = 'b'\n",
+            "it defines A, B",
+        ),
+        (
+            "import etp\nfrom attrs import frozen\n@frozen\nclass A(etp.rules.LearningRule):\n"
+            "    name = 'a'\n    k: float\n",
+            "cannot be made without arguments",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_with_its_line(
+    tmp_path: Path, code: str, message: str
+) -> None:
+    path = tmp_path / "bad.py"
+    path.write_text(code)
+    with pytest.raises(etp.ETPError, match=f"(?s){message}"):
+        subject(str(path))
+
+
+def test_an_unknown_model_is_told() -> None:
+    with pytest.raises(etp.ETPError, match="no model 'gruu'.*did you mean 'gru'"):
+        certify("d_rtrl", models=["gruu"])
+
+
+def test_a_cell_of_the_library_is_a_model() -> None:
+    c = certify("d_rtrl", models=["mgu"], checks=["verdict"], with_costs=False)
+    assert c.ok
+    assert c.models[0].name == "MGUCell"
+
+
+def test_contradictions_are_told() -> None:
+    found = certify("d_rtrl", models=["gru"], checks=["alive"], with_costs=False)
+    from attrs import evolve
+
+    lie = evolve(found.findings[0], verdict=CONTRADICTS, text="it is not")
+    bad = evolve(found, findings=(lie,))
+    assert not bad.ok
+    assert "contradicts alive on gru: it is not" in str(bad)
+    assert "1 of 1 findings contradict" in str(bad)
