@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from .learner import Learner
 
 FORMAT = 1
-PARTS = ("params", "stream", "optimizer", "buffers")
+PARTS = ("params", "stream", "optimizer", "buffers", "rule_arrays")
 # A state dict of before may lack these.
-LATER = ("buffers",)
+LATER = ("buffers", "rule_arrays")
 
 
 class CheckpointError(ETPError):
@@ -45,6 +45,7 @@ def pack(learner: Learner) -> dict[str, Any]:
         "stream": {n: np.array(as_numpy(x)) for n, x in learner.stream.items()},
         "optimizer": {n: np.array(as_numpy(x)) for n, x in learner.optimizer_state.items()},
         "buffers": {n: np.array(as_numpy(x)) for n, x in learner.buffers.items()},
+        "rule_arrays": {n: np.array(as_numpy(x)) for n, x in learner.rule_arrays.items()},
     }
 
 
@@ -59,7 +60,7 @@ def unpack(learner: Learner, state: Mapping[str, Any]) -> None:
         _check_stream(learner, state)
 
     def restored(part: str) -> dict[str, Any]:
-        arrays = {n: as_array(x, f"{part} {n!r}") for n, x in state[part].items()}
+        arrays = {n: as_array(x, f"{part} {n!r}") for n, x in state.get(part, {}).items()}
         # Copies: the caller may go on writing into his arrays.
         return {n: learner.backend.asarray(np.array(x)) for n, x in arrays.items()}
 
@@ -67,7 +68,7 @@ def unpack(learner: Learner, state: Mapping[str, Any]) -> None:
     learner.__dict__.update(
         _params=params, stream=stream, optimizer_state=moments, restored=True,
         buffers=_buffers(learner, state.get("buffers", {})),
-        draws=_draws(state.get("random"), learner.draws),
+        draws=_draws(state.get("random"), learner.draws), rule_arrays=restored("rule_arrays"),
     )  # fmt: skip
 
 

@@ -98,7 +98,7 @@ def compile(
             )
     followed = parse_scope(scope, chosen.default_scope)
     tail = parse_tail(tail)
-    if not isinstance(chosen, rules.TraceRule) and (followed.name != "full" or tail != "diagonal"):
+    if not isinstance(chosen, rules.OnlineRule) and (followed.name != "full" or tail != "diagonal"):
         raise NotSupportedError(
             f"{chosen.name} keeps no traces: scope and tail have no meaning\n"
             "leave them out, or choose an online rule"

@@ -16,12 +16,13 @@ from etp_ir.types import DType, TensorType
 from .compiler.canonical import canonical
 from .compiler.case import Case
 from .compiler.diagnostics import CompilationRecord, diagnose
+from .compiler.emission import with_emissions
 from .compiler.report import Report, cost, parameter_reports
 from .compiler.scope import Scope
 from .compiler.status import Status, statuses
 from .compiler.structure import Structure, analyse
 from .model import TracedStep
-from .rules.base import LearningRule, LinearTraceRule, TraceRule
+from .rules.base import LearningRule, OnlineRule
 from .schedules.batching import batch_step
 from .schedules.forms import Forms
 from .schedules.planner import Choice, choose
@@ -97,6 +98,8 @@ class Compiled:
     def __attrs_post_init__(self) -> None:
         o = self.options
         self.program = canonical(self.loss.program)
+        if o.rule.emits:
+            self.program = with_emissions(self.program)
         self.structure = analyse(self.program, self.loss.constants, scope=o.scope, tail=o.tail)
         name = self.loss.program.name
         self.steps = Steps(self.structure, o.rule, o.window, name, o.trace_dtype)
@@ -105,7 +108,12 @@ class Compiled:
     @property
     def offline(self) -> bool:
         """Whether the rule keeps nothing between steps, and needs whole sequences."""
-        return not isinstance(self.options.rule, TraceRule)
+        return not isinstance(self.options.rule, OnlineRule)
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of what is carried from step to step, what units emit included."""
+        return tuple(p.name for p in self.program.inputs_of("state"))
 
     def statuses(self, stretch: int, length: int) -> dict[str, Status]:
         """Return the status of every parameter's gradient.
@@ -143,17 +151,17 @@ class Compiled:
         """Return how ``length`` steps with fixed weights are computed."""
         o = self.options
         window = min(o.window, length)
-        return choose(o.rule, window, o.schedule, length, lambda: self._kept(batch))
+        return choose(
+            o.rule, self.steps.linear, window, o.schedule, length,
+            lambda: self._kept(batch),
+        )  # fmt: skip
 
     def _kept(self, batch: int) -> int:
         """Return the bytes that one step of a chunk keeps, an upper bound."""
-        rule = self.options.rule
-        if isinstance(rule, LinearTraceRule):
-            program = self.forms.adjoint.program
-        elif isinstance(rule, TraceRule):
-            program = self.forms.online
-        else:
+        if self.offline:
             return 0
+        linear = self.steps.linear
+        program = self.forms.adjoint.program if linear else self.forms.online
         outputs = {o.value for o in program.outputs if o.role.kind in ("grad", "trace")}
         varying = [p.value for p in program.inputs if p.role.kind not in ("param", "const")]
         made = (v for n in reached(program.nodes, varying) for v in n.outputs if v not in outputs)

@@ -10,10 +10,11 @@ from attrs import define, field
 
 from etp_ir.backend import Backend, Executable
 from etp_ir.core import Program
-from etp_ir.errors import ModelError, TypeRuleError, compose
+from etp_ir.errors import ModelError, ShapeError, TypeRuleError, compose
 from etp_ir.types import DType
 
 from .compiled import Compiled, Options
+from .compiler.boundary import MODULATOR
 from .compiler.records import warn
 from .indices import IndexRange, check_indices, index_ranges
 from .keys import Stretch
@@ -59,13 +60,13 @@ class Engine:
     warned: set[Any] = field(init=False, factory=set)
 
     # -- data -------------------------------------------------------------------------------
-    def batch(self, xs: Any, ys: Any, mask: Any = None) -> Batch:
+    def batch(self, xs: Any, ys: Any, mask: Any = None, modulator: Any = None) -> Batch:
         """Return checked sequences."""
-        return check_batch(named(xs), ys, mask, check=self.check)
+        return check_batch(named(xs), ys, mask, modulator, check=self.check)
 
-    def row(self, x: Any, y: Any, mask: Any = None) -> Batch:
+    def row(self, x: Any, y: Any, mask: Any = None, modulator: Any = None) -> Batch:
         """Return one checked step as sequences of length 1."""
-        return check_batch(named(x), y, mask, check=self.check, step=True)
+        return check_batch(named(x), y, mask, modulator, check=self.check, step=True)
 
     # -- compiling --------------------------------------------------------------------------
     def trace(self, batch: Batch, training: bool = True) -> TracedStep:
@@ -175,11 +176,26 @@ class Engine:
         for port in program.inputs:
             if port.role.kind == "target":
                 given[port.name] = batch.ys
+            elif port.name == MODULATOR:
+                given[port.name] = self._modulator(batch, port.type.shape)
+            elif port.role.kind == "state" and port.name not in given:
+                # What units emit, kept only so that traces speak of it.
+                given[port.name] = np.zeros((batch.size, *port.type.shape[1:]), self.dtype.numpy())
             elif port.role.kind == "weight":
                 given[port.name] = weights.astype(self.dtype.numpy())
             elif port.role.kind == "noise":
                 given[port.name] = draw.keys(port.role.of[0], batch.length, batch.size)
         return {p.name: given[p.name] for p in program.inputs if p.name in given}
+
+    def _modulator(self, batch: Batch, shape: tuple[int, ...]) -> Any:
+        if batch.modulator is None:
+            raise DataError(
+                f"the learning signal of {self.options.rule.name} is a modulator, and none is "
+                "given\npass modulator= to grad or step, or a fourth item in each batch of fit"
+            )
+        if batch.modulator.shape != shape:
+            raise ShapeError(f"modulator has shape {batch.modulator.shape}, expected {shape}")
+        return batch.modulator.astype(self.dtype.numpy())
 
     def metrics(self, out: Mapping[str, Any]) -> dict[str, float]:
         """Return the loss and the metrics among a program's outputs."""
@@ -192,7 +208,12 @@ class Engine:
     def stream(self, compiled: Compiled, size: int) -> dict[str, Any]:
         """Return initial states and empty traces, by input name."""
         to = self.backend.asarray
-        fresh = {n: to(x) for n, x in self.initial_states(compiled.step, size).items()}
+        kind = self.dtype.numpy()
+        fresh = {
+            n: to(np.zeros((size, *compiled.program.input(n).type.shape), kind))
+            for n in compiled.states
+        }
+        fresh.update({n: to(x) for n, x in self.initial_states(compiled.step, size).items()})
         for a in compiled.steps.traces:
             shape = a.type.shape if a.shared else (size, *a.type.shape)
             fresh[a.name] = to(np.zeros(shape, a.type.dtype.numpy()))

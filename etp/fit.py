@@ -170,12 +170,11 @@ def train_batch(
     learner: Learner, item: Any, optimizer: Any, period: int | None
 ) -> dict[str, float]:
     """Train on one batch, and return its metrics."""
-    if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
-        raise DataError("each batch must be (xs, ys) or (xs, ys, mask)")
-    xs, ys, mask = (*item, None)[:3]
+    if not isinstance(item, (tuple, list)) or len(item) not in (2, 3, 4):
+        raise DataError("each batch must be (xs, ys), (xs, ys, mask) or (xs, ys, mask, modulator)")
     engine = learner.engine
-    batch = engine.batch(xs, ys, mask)
-    compiled = engine.compile(batch, period)
+    batch = engine.batch(*item)
+    compiled = learner.compile(batch, period)
     length = batch.length
     every = min(period or length, length)
     state = learner.optimizer_state

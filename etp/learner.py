@@ -9,12 +9,11 @@ import numpy as np
 
 from etp_ir.backend import Backend
 from etp_ir.core import Program
-from etp_ir.errors import ModelError, ShapeError, nearest
 from etp_ir.types import DType, dtype_of
 
 from . import backends, losses
 from .checkpoint import pack, unpack
-from .compiled import Options, Stages, predict_program
+from .compiled import Compiled, Options, Stages, predict_program
 from .compiler.graph import ETraceGraph
 from .compiler.report import Report
 from .copying import copy_to
@@ -23,8 +22,10 @@ from .fit import History, fit
 from .initial import is_flag
 from .keys import Draws, Stretch
 from .model import Module, collect, kind_of
+from .params import as_params
 from .place import placed
-from .sequences import as_array, as_count, check_batch, loss_weights
+from .rule_arrays import fresh_arrays
+from .sequences import Batch, as_array, as_count, check_batch, loss_weights
 from .stream import advance
 
 
@@ -40,6 +41,8 @@ class Learner:
         Parameters by dotted path, arrays of the backend; may be assigned.
     buffers
         Buffers of the model by dotted path, such as running statistics.
+    rule_arrays
+        What rule and learning signal keep for all examples, such as feedback weights, by name.
     gradients
         What the last `step` left.
     optimizer, optimizer_state
@@ -62,6 +65,7 @@ class Learner:
         self.gradients: dict[str, Any] = {}
         self.stream: dict[str, Any] = {}
         self.draws = Draws(seed)
+        self.rule_arrays: dict[str, Any] = {}
         kind, found = self.engine.dtype.numpy(), collect(model)
         self._params = {
             n: backend.asarray(np.array(p.value, kind))
@@ -97,34 +101,20 @@ class Learner:
 
     @property
     def held(self) -> dict[str, Any]:
-        """Parameters and buffers by path."""
-        return {**self._params, **self.buffers}
+        """Parameters, buffers and arrays of the rule by name."""
+        return {**self._params, **self.buffers, **self.rule_arrays}
 
-    def as_params(self, new: Mapping[str, Any]) -> dict[str, Any]:
-        """Return arrays as parameters of this model, on the backend.
+    def compile(
+        self, batch: Batch, stretch: int | None = None, *, met: bool = True
+    ) -> Compiled:  # fmt: skip
+        """Return the model compiled for a batch, see `Engine.compile`; the rule's arrays exist."""
+        compiled = self.engine.compile(batch, stretch, met=met)
+        missing = [n for n in compiled.steps.shared if n not in self.rule_arrays]
+        if missing:
+            self.rule_arrays = {**self.rule_arrays, **fresh_arrays(self, compiled, missing)}
+        return compiled
 
-        Raises
-        ------
-        etp.ModelError
-            If a path is unknown.
-        etp.ShapeError
-            If a shape differs.
-        etp.DataError
-            If something is no array of numbers.
-        """
-        if not isinstance(new, Mapping):
-            raise ModelError(f"parameters are a dict of arrays by path, got {type(new).__name__}")
-        found = {}
-        for name, array in new.items():
-            if name not in self._params:
-                raise ModelError(f"no parameter {name!r}{nearest(str(name), list(self._params))}")
-            data = self.backend.to_numpy(as_array(array, f"parameter {name!r}"))
-            shape = tuple(self._params[name].shape)
-            if data.shape != shape:
-                raise ShapeError(f"parameter {name!r} has shape {shape}, got {data.shape}")
-            # A copy: the caller may go on writing into his array.
-            found[name] = self.backend.asarray(np.array(data, self.engine.dtype.numpy()))
-        return found
+    as_params = as_params
 
     # -- whole sequences --------------------------------------------------------------------
     @placed
@@ -160,8 +150,9 @@ class Learner:
 
     @placed
     def grad(
-        self, xs: Any, ys: Any, mask: Any = None, reduction: str = "mean"
-    ) -> tuple[dict[str, Any], dict[str, float]]:
+        self, xs: Any, ys: Any, mask: Any = None, reduction: str = "mean", *,
+        modulator: Any = None,
+    ) -> tuple[dict[str, Any], dict[str, float]]:  # fmt: skip
         """Return the online gradient over whole sequences, and metrics; parameters stay.
 
         The model runs in training mode: where it draws random numbers each call meets new ones,
@@ -177,6 +168,8 @@ class Learner:
         reduction
             ``"mean"`` divides the sum over steps by the unmasked steps, and the batch by its
             size; ``"sum"`` divides neither.
+        modulator
+            (T,), (T, B) or (T, B, groups): for rules whose learning signal is given.
 
         Returns
         -------
@@ -186,9 +179,9 @@ class Learner:
             ``loss``, and those of the loss (``accuracy`` for classification), reduced alike.
         """
         engine = self.engine
-        batch = engine.batch(xs, ys, mask)
+        batch = engine.batch(xs, ys, mask, modulator)
         weights = loss_weights(batch.mask, reduction)
-        compiled = engine.compile(batch)
+        compiled = self.compile(batch)
         run = engine.executable(
             ("grad", batch.length, batch.size), compiled,
             lambda: compiled.gradient(batch.length, batch.size),
@@ -237,7 +230,9 @@ class Learner:
 
     # -- streaming --------------------------------------------------------------------------
     @placed
-    def step(self, x: Any, y: Any, mask: Any = None, *, optimizer: Any = None) -> float:
+    def step(
+        self, x: Any, y: Any, mask: Any = None, *, optimizer: Any = None, modulator: Any = None
+    ) -> float:
         """Advance states and traces by one step, and return the loss of that step.
 
         Parameters
@@ -249,13 +244,15 @@ class Learner:
         optimizer
             Also change the parameters by the gradient of this step; its state is kept in the
             learner.
+        modulator
+            (), (B,) or (B, groups): for rules whose learning signal is given.
 
         Notes
         -----
         The gradient is left in ``learner.gradients``. The first call after `reset` starts from
         the model's initial states and empty traces.
         """
-        return advance(self, x, y, mask, optimizer)
+        return advance(self, x, y, mask, optimizer, modulator)
 
     def reset(self) -> None:
         """Return streaming states and traces to their beginning."""
@@ -322,7 +319,7 @@ class Learner:
             return np.broadcast_to(array, (length, self.batch_size, *array.shape))
 
         xs = {n: spread(a, n) for n, a in named(x).items()}
-        self.engine.compile(check_batch(xs, spread(y, "y"), None, check=False), met=False)
+        self.compile(check_batch(xs, spread(y, "y"), None, check=False), met=False)
 
     # -- life cycle -------------------------------------------------------------------------
     def state_dict(self) -> dict[str, Any]:
@@ -374,6 +371,7 @@ class Learner:
         """
         return {
             "buffers": {n: out.get(f"buffer({n})", x) for n, x in self.buffers.items()},
+            "rule_arrays": {n: out.get(f"buffer({n})", x) for n, x in self.rule_arrays.items()},
             "draws": after if program.inputs_of("noise") else self.draws,
         }
 

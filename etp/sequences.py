@@ -30,6 +30,8 @@ class Batch:
         Targets (T, B, ...), or None.
     mask
         Weight of each step's loss before reduction, (T, B).
+    modulator
+        What is given beside the data, (T, B) or (T, B, groups), or None.
     """
 
     xs: dict[str, Any]
@@ -37,6 +39,7 @@ class Batch:
     mask: Array
     length: int
     size: int
+    modulator: Any = None
 
 
 def as_array(data: Any, what: str) -> Any:
@@ -131,8 +134,9 @@ def check_finite(array: Any, what: str, axes: tuple[str, ...]) -> None:
 
 
 def check_batch(
-    xs: dict[str, Any], ys: Any, mask: Any, *, check: bool, step: bool = False
-) -> Batch:
+    xs: dict[str, Any], ys: Any, mask: Any, modulator: Any = None, *, check: bool,
+    step: bool = False,
+) -> Batch:  # fmt: skip
     """Return the batch if shapes of inputs, targets and mask belong together.
 
     Parameters
@@ -177,7 +181,29 @@ def check_batch(
         arrays = {name: array[None] for name, array in arrays.items()}
         target = None if target is None else target[None]
     length, size = (1, *lead)[-2:]
-    return Batch(arrays, target, _mask(mask, length, size, step), length, size)
+    weights = _mask(mask, length, size, step)
+    given = _modulator(modulator, length, size, step)
+    return Batch(arrays, target, weights, length, size, given)
+
+
+def _modulator(modulator: Any, length: int, size: int, step: bool) -> Any:
+    """Return a modulator for each step and example, spread from what is given."""
+    if modulator is None:
+        return None
+    array = np.asarray(as_array(modulator, "modulator"))
+    if not step and array.ndim == 1:
+        array = array[:, None]
+    if step:
+        array = array[None]
+        array = array[None] if array.ndim == 1 else array
+    lead = array.shape[:2]
+    if array.ndim not in (2, 3) or lead[0] != length or lead[1] not in (1, size):
+        axes = "(), (B,) or (B, groups)" if step else "(T,), (T, B) or (T, B, groups)"
+        raise ShapeError(
+            compose(f"modulator has shape {_text(np.shape(modulator))}",
+                    how=f"give it the shape {axes} with T = {length}, B = {size}")
+        )  # fmt: skip
+    return np.broadcast_to(array, (length, size, *array.shape[2:]))
 
 
 def _check_lead(word: str, array: Any, lead: tuple[int, ...], axes: tuple[str, ...]) -> None:

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from .learner import Learner
 
 
-def advance(learner: Learner, x: Any, y: Any, mask: Any, optimizer: Any) -> float:
+def advance(
+    learner: Learner, x: Any, y: Any, mask: Any, optimizer: Any, modulator: Any = None
+) -> float:
     """Advance a learner's stream by one step; see `etp.Learner.step`."""
     engine = learner.engine
-    batch = engine.row(x, y, mask)
-    compiled = engine.compile(batch)
+    batch = engine.row(x, y, mask, modulator)
+    compiled = learner.compile(batch)
     stream = learner.stream or engine.stream(compiled, batch.size)
     _check_stream(stream, compiled, batch.size)
     run = engine.executable(("online", batch.size), compiled, lambda: compiled.online(batch.size))
@@ -47,7 +49,7 @@ def advance(learner: Learner, x: Any, y: Any, mask: Any, optimizer: Any) -> floa
 
 def _check_stream(stream: Mapping[str, Any], compiled: Compiled, size: int) -> None:
     """Raise if the stream goes on with another batch size, or was left by another rule."""
-    wanted = [*compiled.step.states, *(a.name for a in compiled.steps.traces)]
+    wanted = [*compiled.states, *(a.name for a in compiled.steps.traces)]
     if set(wanted) != set(stream):
         raise ModelError("the stream holds other states and traces than this learner advances\n"
                          "call reset() to start another")  # fmt: skip

@@ -159,6 +159,9 @@ class Tracer:
 
 def _binary(name: str, reflected: bool = False) -> Callable[[Tracer, Any], Any]:
     def method(self: Tracer, other: Any) -> Any:
+        # NumPy's way to say that the other side knows better what an operator means.
+        if getattr(type(other), "__array_ufunc__", self) is None:
+            return NotImplemented
         function = getattr(self._xp(), name)
         return function(other, self) if reflected else function(self, other)
 

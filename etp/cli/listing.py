@@ -12,14 +12,14 @@ from .app import app, one_line
 @app.command()
 def rules() -> None:
     """List the learning rules."""
-    from ..rules import TraceRule, available, resolve
+    from ..rules import OnlineRule, available, resolve
 
     table = _table("rule", "also called", "window", "what it is")
     found = {name: resolve(name) for name in available()}
     for name, rule in found.items():
         if name == rule.name:
             also = [n for n, other in found.items() if other == rule and n != name]
-            window = str(rule.default_window) if isinstance(rule, TraceRule) else "-"
+            window = str(rule.default_window) if isinstance(rule, OnlineRule) else "-"
             doc = (type(rule).__doc__ or "").strip().splitlines()
             table.add_row(name, ", ".join(also), window, doc[0] if doc else "")
     Console(highlight=False).print(table)

@@ -15,7 +15,7 @@ from ..compiler.scope import parse_scope, parse_tail
 from ..fit import parse_update
 from ..learner import Learner
 from ..recipes import recipe
-from ..rules import TraceRule, resolve
+from ..rules import OnlineRule, resolve
 from ..runs import Config
 from ..schedules.planner import parse_schedule
 
@@ -31,7 +31,7 @@ def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
     own = recipe(asked["model"])
     rule = resolve(asked["rule"])
     parse_schedule(asked["schedule"])
-    offline = not isinstance(rule, TraceRule)
+    offline = not isinstance(rule, OnlineRule)
     update = as_update(asked["update"] or ("sequence" if offline else "step"))
     backend = etp.backends.get(asked["backend"])
     given = {name: value for name, value in asked.items() if value is not None}

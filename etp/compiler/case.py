@@ -11,7 +11,7 @@ from etp_ir.core import Node, Value
 from etp_ir.source import Source
 from etp_ir.types import DType
 
-from ..rules.base import LearningRule, TraceRule
+from ..rules.base import LearningRule, OnlineRule
 from .kinds import DiagnosticKind
 from .losses import lost_edges
 from .paths import Paths
@@ -56,7 +56,7 @@ class Case:
     @property
     def traceless(self) -> bool:
         """Whether the rule keeps no traces, and sees whole sequences instead."""
-        return not isinstance(self.rule, TraceRule)
+        return not isinstance(self.rule, OnlineRule)
 
     def lossy(self, parameter: str) -> bool:
         """Whether some path through time of a parameter is not followed."""

@@ -8,6 +8,7 @@ import networkx as nx
 
 from etp_ir.core import Literal, Operand, Program, Value
 
+from .names import is_emission
 from .positions import Cut, Reach, stays
 from .through import edges
 
@@ -80,7 +81,11 @@ class Influence:
         self.live = self._live(program.output("loss").value)
 
     def _live(self, loss: Operand) -> tuple[str, ...]:
-        found = {n for n, (old, _) in self.states.items() if self.dependence.leads(old, loss)}
+        found = {
+            n for n, (old, new) in self.states.items()
+            if self.dependence.leads(old, loss)
+            or (is_emission(n) and self.dependence.leads(new, loss))
+        }  # fmt: skip
         while True:
             more = {
                 n for n in self.states if n not in found and any(self.onward(m, n) for m in found)

@@ -12,7 +12,7 @@ For a step ``(h', L) = F(h, x; w)`` with weight products ``y = op(x, w)``:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -24,6 +24,7 @@ from etp_ir.tracer import Tracer
 from etp_ir.transforms.vjp import pullback
 
 from .axes import float_dtype
+from .numbers import StepNumbers
 from .rows import Rows
 from .structure import HiddenParamOpRelation, Structure
 from .uses import Use
@@ -72,11 +73,16 @@ class Pieces:
         """The traced step."""
         return self.structure.program
 
-    def view(self, relation: HiddenParamOpRelation) -> RelationView:
+    def view(
+        self, relation: HiddenParamOpRelation, numbers: StepNumbers | None = None
+    ) -> RelationView:
         """Return the relation with its named arrays."""
-        return relation_view(self.rows, relation)
+        return relation_view(self.rows, relation, numbers)
 
-    def signals(self, seed: Tracer, *, later: Mapping[str, Tracer] | None = None) -> Signals:
+    def signals(
+        self, seed: Tracer, *, later: Mapping[str, Tracer] | None = None,
+        past: Mapping[str, Value] | None = None,
+    ) -> Signals:  # fmt: skip
         """Return the derivatives of ``seed * loss``, plus what later steps report.
 
         Parameters
@@ -85,6 +91,8 @@ class Pieces:
             Scalar weight of this step's loss.
         later
             Derivatives with respect to the new states that come from later steps.
+        past
+            Values whose paths are left out.
         """
         s = self.structure
         program = s.program
@@ -102,41 +110,14 @@ class Pieces:
         old = {name: before for name, (before, _) in s.states.items()}
         params = {p.name: p.value for p in program.inputs_of("param")}
         pulled = pullback(
-            self.builder, program.nodes, [*old.values(), *params.values()], cotangents,
+            self.builder, program.nodes,
+            [*old.values(), *params.values(), *(past or {}).values()], cotangents,
             taps=list(dict.fromkeys(use.output for use in trained)), detach=detach,
         )  # fmt: skip
         return Signals(
             {n: pulled[v] for n, v in old.items() if v in pulled},
             {use: pulled[use.output] for use in trained if use.output in pulled},
             {n: pulled[v] for n, v in params.items() if v in pulled},
-        )
-
-    def boundary_signals(
-        self, seed: Tracer, states: Sequence[str]
-    ) -> tuple[dict[str, Tracer], dict[str, Tracer]]:
-        """Return the partial derivatives of the loss at the boundary of the step.
-
-        They are taken with respect to the new values of some states, each with the others held
-        fixed (a path from one new state to another is the business of ``u`` and ``D``), and with
-        respect to their old values, all new ones held fixed.
-        """
-        s = self.structure
-        loss = s.program.output("loss").value
-        if not isinstance(loss, Value):
-            return {}, {}
-        new: dict[str, Value] = {}
-        for n in states:
-            after = s.states[n][1]
-            # A value that entered the step, or that leaves it twice, is spoken for already.
-            if after in s.program.producers and after not in new.values():
-                new[n] = after
-        old = {n: s.states[n][0] for n in states}
-        pulled = pullback(
-            self.builder, s.program.nodes, [*new.values(), *old.values()], {loss: seed}
-        )
-        return (
-            {n: pulled[v] for n, v in new.items() if v in pulled},
-            {n: pulled[v] for n, v in old.items() if v in pulled},
         )
 
     def credit(self, use: Use, cotangent: Tracer) -> Tracer:

@@ -10,15 +10,18 @@ from attrs import frozen
 
 from etp_ir.core import Operand, Value
 
-from ..rules.base import LearningRule, LinearTraceRule, TraceRule
-from .losses import told, what_is_lost
+from ..rules.base import LearningRule, OnlineRule, StepRule, TraceRule
+from ..rules.linear import recurrence
+from .losses import OTHERS, told, what_is_lost
 from .pieces import Pieces
-from .structure import Structure
+from .structure import HiddenParamOpRelation, Structure
 from .uses import Use
 
 FOLLOWED = "every path through time is followed"
 ALTERED = "replaces the transition or the source"
 EXACT, APPROXIMATE, DIRECT, UNREACHABLE = "exact", "approximate", "direct-only", "unreachable"
+UNBIASED = "unbiased"
+IN_THE_MEAN = "every path through time is followed, in the mean over the rule's random numbers"
 
 
 @frozen
@@ -68,8 +71,12 @@ class _Judge:
             steps = f"{self.truncated} steps" if self.truncated > 1 else "one step"
             return Status(APPROXIMATE, f"truncated: what lies before the last update is forgotten "
                                        f"({steps})")  # fmt: skip
-        if not isinstance(self.rule, TraceRule):
+        if not isinstance(self.rule, OnlineRule):
             return Status(EXACT, FOLLOWED)
+        if self.window == 0 and not self.rule.signal.symmetric:
+            return Status(APPROXIMATE, self.rule.signal.why)
+        if isinstance(self.rule, StepRule):
+            return self._whole(value)
         verdicts = [self._product(use) for use in products]
         plain = self._plain(value, products)
         if plain is not None:
@@ -77,8 +84,20 @@ class _Judge:
         followed = [v for v in verdicts if v.status != DIRECT]
         if not followed:
             return verdicts[0]
-        worst = next((v for v in verdicts if v.status != EXACT), verdicts[0])
-        return worst if worst.status == EXACT else Status(APPROXIMATE, worst.reason)
+        worst = next((v for v in verdicts if v.status not in (EXACT, UNBIASED)), verdicts[0])
+        if worst.status == EXACT:
+            return Status(UNBIASED, IN_THE_MEAN) if self.rule.unbiased else worst
+        return Status(APPROXIMATE, worst.reason)
+
+    def _whole(self, value: Value) -> Status:
+        """Return the verdict of a rule that follows all states and parameters at once."""
+        if self.rule.approximation:
+            return Status(APPROXIMATE, self.rule.approximation)
+        for name in self.influence.reached(value):
+            joint = self.influence.joint(value, name)
+            if joint is not None:
+                return Status(APPROXIMATE, f"a path to {name} through {told(joint)} {OTHERS}")
+        return Status(UNBIASED, IN_THE_MEAN) if self.rule.unbiased else Status(EXACT, FOLLOWED)
 
     def _plain(self, value: Value, products: list[Use]) -> Status | None:
         """Return a verdict on uses outside weight products, or None if none reaches a state."""
@@ -103,8 +122,10 @@ class _Judge:
         if self.rule.approximation:
             return Status(APPROXIMATE, self.rule.approximation)
         rule = self.rule
-        if isinstance(rule, LinearTraceRule) and any(
-            rule.departs(self.pieces.view(r)) for r in related
+        if (
+            isinstance(rule, TraceRule)
+            and not rule.unbiased
+            and any(self._departs(rule, r) for r in related)
         ):
             return Status(APPROXIMATE, f"{rule.name} {ALTERED}")
         lost = what_is_lost(self.s, use)
@@ -115,3 +136,7 @@ class _Judge:
         ):
             return Status(EXACT, FOLLOWED)
         return Status(EXACT, "every path through time is position-wise")
+
+    def _departs(self, rule: TraceRule, relation: HiddenParamOpRelation) -> bool:
+        found = recurrence(rule, self.pieces.view(relation))
+        return found is None or not found.is_influence

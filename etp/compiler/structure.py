@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 
 from etp_ir.core import Literal, Node, Operand, Program, Value, freeze
 
+from ..rules.algebra import TIED
 from .axes import Axes, axes_of, tie
 from .coverage import Coverage, Edges, Place, closed_coverage, fold, hop_coverage, local_coverage
 from .expose import expose
@@ -43,7 +44,7 @@ class HiddenGroup:
     shape: tuple[int, ...]
 
 
-@frozen(eq=False)
+@frozen(eq=False, slots=False)
 class HiddenParamOpRelation:
     """One weight product whose influence on hidden states is followed.
 
@@ -80,6 +81,20 @@ class HiddenParamOpRelation:
     def nodes(self) -> tuple[Node, ...]:
         """The eligibility-trace nodes."""
         return tuple(use.node for use in self.uses)
+
+    @cached_property
+    def extents(self) -> dict[str, int]:
+        """The extent of each letter."""
+        use, form = self.use, self.use.form
+        sizes = {TIED: len(self.uses), **dict(zip(form.y, self.y.type.shape, strict=True))}
+        sizes.update(zip(form.w, use.weight.type.shape, strict=True))
+        for join in form.joins.values():
+            index = join.index
+            shape = index.type.shape if isinstance(index, Value) else index.shape
+            sizes.update(zip(join.letters, shape, strict=True))
+        if use.input_type is not None and form.x is not None:
+            sizes.update(zip(form.x, use.input_type.shape, strict=True))
+        return sizes
 
     @property
     def at_shape(self) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -10,12 +11,14 @@ from attrs import frozen
 from etp_ir import ops
 from etp_ir.builder import Builder
 from etp_ir.core import Node
-from etp_ir.tracer import Tracer
+from etp_ir.tracer import Tracer, wrap
 
 from ..rules.algebra import ALONG, BEFORE, POSITION, Mat, Named, Vec, named
 from .axes import Axes
 from .coverage import BLOCK, WISE
-from .places import at_positions, take
+from .names import is_emission
+from .numbers import StepNumbers
+from .places import at_places, at_positions, take
 from .positions import NONE
 from .rows import Rows
 from .structure import HiddenGroup, HiddenParamOpRelation
@@ -46,6 +49,64 @@ class RelationView:
     u: Vec
     D: Mat
     axes: Axes
+    step: StepNumbers | None = None
+
+    @property
+    def has_input(self) -> bool:
+        """Whether the weight is multiplied with an input, and not element-wise with one."""
+        return self.relation.use.form.x is not None
+
+    @property
+    def pre(self) -> Named:
+        """What the weight is multiplied with: the input, or one."""
+        if self.x is not None:
+            return self.x
+        first = next(iter(self.u.entries.values())).array
+        one = ops.full(first.builder, (), 1.0, first.dtype)
+        return Named(one, "", self.axes.frame)
+
+    @property
+    def count(self) -> Tracer:
+        """The number of steps that the traces have seen; of a rule with ``counts_steps``."""
+        return self._step.count
+
+    @property
+    def h(self) -> Vec:
+        """The new values of the states of the group, at the positions of the result."""
+        return self._values(1)
+
+    @property
+    def h_old(self) -> Vec:
+        """The values of the states before the step, at the positions of the result."""
+        return self._values(0)
+
+    def _values(self, which: int) -> Vec:
+        states = self._step.structure.states
+        b = self._step.builder
+        arrays = {n: wrap(b, states[n][which]) for n in self.relation.places}
+        return at_places(self.relation, arrays)
+
+    def signs(self, axes: str, **how: Any) -> Named:
+        """Return random signs over letters of ``axes``, such as ``rel.axes.y``."""
+        return Named(self._step.signs(self._shape(axes), **how), axes, self.axes.frame)
+
+    def normal(self, axes: str, **how: Any) -> Named:
+        """Return normally distributed numbers over letters of ``axes``."""
+        return Named(self._step.normal(self._shape(axes), **how), axes, self.axes.frame)
+
+    def _shape(self, axes: str) -> tuple[int, ...]:
+        sizes = self.relation.extents
+        return tuple(sizes[c] for c in axes)
+
+    @property
+    def emitted(self) -> str | None:
+        """The state that holds what the units emit, if the group has one; see ``emits``."""
+        return next((s for s in self.relation.places if is_emission(s)), None)
+
+    @property
+    def _step(self) -> StepNumbers:
+        assert self.step is not None
+        return self.step
 
     @property
     def group(self) -> HiddenGroup:
@@ -53,7 +114,9 @@ class RelationView:
         return self.relation.group
 
 
-def relation_view(rows: Rows, relation: HiddenParamOpRelation) -> RelationView:
+def relation_view(
+    rows: Rows, relation: HiddenParamOpRelation, numbers: StepNumbers | None = None
+) -> RelationView:
     """Return the relation with its named arrays, which are made when they are first needed."""
 
     def tails() -> dict[str, Named]:
@@ -68,7 +131,9 @@ def relation_view(rows: Rows, relation: HiddenParamOpRelation) -> RelationView:
         return {pair: x for pair, x in found.items() if x is not None}
 
     x = input_of(rows.builder, relation)
-    return RelationView(relation.name, relation, x, Vec(tails), Mat(transition), relation.axes)
+    return RelationView(
+        relation.name, relation, x, Vec(tails), Mat(transition), relation.axes, numbers
+    )
 
 
 def tail(rows: Rows, relation: HiddenParamOpRelation, state: str) -> Named | None:

@@ -8,15 +8,19 @@ from pkgutil import iter_modules
 
 from .algebra import Mat, Named, Vec
 from .base import (
+    PER_INPUT,
+    PER_RESULT,
+    PER_WEIGHT,
+    Kind,
     LearningRule,
-    Linear,
-    LinearTraceRule,
+    OnlineRule,
     Slot,
+    StepRule,
     TraceRule,
-    available,
-    register,
-    resolve,
+    Traces,
 )
+from .bundle import Bundle
+from .registry import available, register, registered, resolve
 
 for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
@@ -25,8 +29,10 @@ from .bptt import BPTT  # noqa: E402
 from .d_rtrl import DRTRL  # noqa: E402
 from .pp_prop import PPProp  # noqa: E402
 from .rtrl import RTRL  # noqa: E402
+from .uoro import UORO  # noqa: E402
 
 __all__ = [
-    "BPTT", "DRTRL", "LearningRule", "Linear", "LinearTraceRule", "Mat", "Named", "PPProp", "RTRL",
-    "Slot", "TraceRule", "Vec", "available", "register", "resolve",
+    "BPTT", "Bundle", "DRTRL", "Kind", "LearningRule", "Mat", "Named", "OnlineRule", "PER_INPUT",
+    "PER_RESULT", "PER_WEIGHT", "PPProp", "RTRL", "Slot", "StepRule", "TraceRule", "Traces", "UORO",
+    "Vec", "available", "register", "registered", "resolve",
 ]  # fmt: skip

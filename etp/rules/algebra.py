@@ -4,133 +4,41 @@ A `Named` array multiplies another by its axis letters, so ``rel.u * rel.x`` is 
 for a matrix weight and the plain product for an element-wise one, and the same line serves every
 eligibility-trace primitive. `Vec` and `Mat` run over the states of a hidden group: one entry
 per state, None where an entry is zero.
+
+Products are laid out where they are used: ``rel.u * rel.x`` is an `Outer`, ``ell @ e`` a `Dot`,
+and what receives them says which letters are kept and which are summed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable
+from functools import cached_property, reduce
+from typing import Any, overload
 
-from attrs import field, frozen
+from attrs import frozen
 
 from etp_ir import ops
-from etp_ir.bilinear import Join, look_up
-from etp_ir.errors import IRError
 from etp_ir.tracer import Tracer
 
-POSITION, BEFORE, ALONG, FIXED = "P", "Q", "D", "R"
-POSITIONS = FIXED + POSITION + BEFORE + ALONG
-# The letter of several products of one weight, laid side by side; of positions of a state.
-TIED, STATE = "S", "Z"
-# Letters that operations do not get for their axes.
-RESERVED = POSITIONS + TIED + STATE
+from .named import (
+    ALONG,
+    BEFORE,
+    FIXED,
+    POSITION,
+    POSITIONS,
+    RESERVED,
+    STATE,
+    TIED,
+    Frame,
+    Named,
+    named,
+    square,
+)
 
-
-@frozen
-class Frame:
-    """The letters in which the arrays of one weight product are named.
-
-    Attributes
-    ----------
-    letters
-        All letters, in the order in which the axes of a product of two arrays are laid.
-    joins
-        Letters whose position is looked up in a table over other letters: an array along such a
-        letter is spread over those where it meets an array that has them.
-    """
-
-    letters: str
-    joins: Mapping[str, Join] = field(factory=dict, eq=False)
-
-
-@frozen(eq=False)
-class Named:
-    """An array with one letter per axis, in the axis order of its frame."""
-
-    array: Tracer
-    axes: str
-    frame: Frame
-
-    def __mul__(self, other: Named | float | Tracer | None) -> Named:
-        if other is None:
-            return self
-        if not isinstance(other, Named):
-            return Named(_scale(self.array, other), self.axes, self.frame)
-        if other.frame != self.frame:
-            raise IRError(
-                f"axes of {self.frame.letters!r} and {other.frame.letters!r} are named apart"
-            )
-        a, b = self.meeting(other.axes), other.meeting(self.axes)
-        return a.contract(b, "".join(c for c in self.frame.letters if c in a.axes + b.axes))
-
-    def meeting(self, letters: str) -> Named:
-        """Return the array spread over tables that other letters belong to."""
-        found = self
-        for c in self.axes:
-            join = self.frame.joins.get(c)
-            if join is not None and c not in letters and set(join.letters) & set(letters):
-                found = found._looked_up(c, join)
-        return found
-
-    def _looked_up(self, letter: str, join: Join) -> Named:
-        """Return the array with a letter replaced by those of its table."""
-        at = self.axes.index(letter)
-        axes = self.axes[:at] + join.letters + self.axes[at + 1 :]
-        return named(look_up(self.array, join.index, at), axes, self.frame)
-
-    def laid(self, axes: str) -> Tracer:
-        """Return the array with its axes in a given order."""
-        order = [self.axes.index(c) for c in axes]
-        return self.array if axes == self.axes else ops.permute(self.array, order)
-
-    def contract(self, other: Named, axes: str) -> Named:
-        """Return the product, summed over the letters that ``axes`` lacks."""
-        a, b = self.meeting(other.axes + axes), other.meeting(self.axes + axes)
-        if set(a.axes) == set(b.axes) == set(axes):
-            return Named(ops.mul(a.laid(axes), b.laid(axes)), axes, self.frame)
-        return Named(ops.contract(a.array, b.array, f"{a.axes},{b.axes}->{axes}"), axes, self.frame)
-
-    def renamed(self, letters: dict[str, str]) -> Named:
-        """Return the array with letters exchanged."""
-        axes = "".join(letters.get(c, c) for c in self.axes)
-        return Named(self.array, axes, self.frame)
-
-    def apply(self, other: Named) -> Named:
-        """Return the product of an entry of a matrix with an entry of a vector."""
-        mine = self.renamed({ALONG: POSITION})
-        if BEFORE in mine.axes:
-            other = other.renamed({POSITION: BEFORE})
-        mine, other = mine.meeting(other.axes), other.meeting(mine.axes)
-        both = mine.axes + other.axes
-        letters = self.frame.letters
-        return mine.contract(other, "".join(c for c in letters if c in both and c != BEFORE))
-
-    def summed(self, axes: str) -> Named:
-        """Return the array summed over the letters that ``axes`` lacks, positions kept."""
-        whole = self.meeting(axes)
-        lost = [i for i, c in enumerate(whole.axes) if c not in axes + POSITIONS]
-        kept = "".join(c for c in whole.axes if c in axes + POSITIONS)
-        return Named(ops.reduce_sum(whole.array, lost), kept, self.frame) if lost else whole
-
-    def __add__(self, other: Named) -> Named:
-        return Named(ops.add(self.array, other.laid(self.axes)), self.axes, self.frame)
-
-
-def named(array: Tracer, axes: str, frame: Frame) -> Named:
-    """Return an array with its axes named, laid in the order of the frame."""
-    found = Named(array, axes, frame)
-    order = "".join(sorted(axes, key=frame.letters.index))
-    return Named(found.laid(order), order, frame)
-
-
-def _scale(x: Tracer, factor: Any) -> Tracer:
-    """Return ``factor * x`` for a number or a scalar tracer."""
-    if isinstance(factor, Tracer):
-        return ops.mul(ops.broadcast(factor, x.shape, ()), x)
-    if isinstance(factor, float) and factor == 1.0:
-        return x
-    return ops.mul(float(factor), x)
+__all__ = [
+    "ALONG", "BEFORE", "Dot", "FIXED", "Frame", "Joined", "Mat", "Named", "Outer", "POSITION",
+    "POSITIONS", "RESERVED", "STATE", "Sum", "TIED", "Vec", "named",
+]  # fmt: skip
 
 
 @frozen(eq=False, slots=False)
@@ -140,6 +48,8 @@ class Vec:
     Entries may be given as a function that makes them: it is called when they are first needed.
     """
 
+    __array_ufunc__ = None
+
     given: dict[str, Named] | Callable[[], dict[str, Named]]
 
     @cached_property
@@ -147,16 +57,48 @@ class Vec:
         """The arrays by state."""
         return self.given() if callable(self.given) else self.given
 
-    def __add__(self, other: Vec) -> Vec:
-        total = dict(self.entries)
-        for state, term in other.entries.items():
-            total[state] = total[state] + term if state in total else term
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, Outer):
+            return other + self
+        if not isinstance(other, Vec):
+            return NotImplemented
+
+        def total() -> dict[str, Named]:
+            found = dict(self.entries)
+            for state, term in other.entries.items():
+                found[state] = found[state] + term if state in found else term
+            return found
+
         return Vec(total)
 
-    def __mul__(self, factor: Named | float | Tracer | None) -> Vec:
-        return Vec({s: e * factor for s, e in self.entries.items()})
+    def __sub__(self, other: Vec) -> Vec:
+        return self + other * -1.0
+
+    @overload
+    def __mul__(self, factor: float | Tracer) -> Vec: ...
+    @overload
+    def __mul__(self, factor: Named | None) -> Outer: ...
+    def __mul__(self, factor: Named | float | Tracer | None) -> Vec | Outer:
+        if factor is None or isinstance(factor, Named):
+            return Outer(((self, factor),))
+        return Vec(lambda: {s: e * factor for s, e in self.entries.items()})
 
     __rmul__ = __mul__
+
+    def __truediv__(self, factor: float | Tracer) -> Vec:
+        return self * ops.div(1.0, factor) if isinstance(factor, Tracer) else self * (1 / factor)
+
+    def __matmul__(self, other: Any) -> Any:
+        return Dot(((self, other),)) if isinstance(other, Vec) else NotImplemented
+
+    def norm(self) -> Tracer:
+        """Return the square root of the sum of squares of all entries."""
+        squares = [square(e) for e in self.entries.values()]
+        return ops.sqrt(reduce(ops.add, squares))
+
+    def on(self, axes: str) -> Vec:
+        """Return the vector as it is: its letters are laid out already."""
+        return self
 
     def outer(self, other: Named | None, axes: str) -> Vec:
         """Return products with one array, summed over the letters that ``axes`` lacks."""
@@ -187,6 +129,8 @@ class Mat:
     Entries may be given as a function that makes them: it is called when they are first needed.
     """
 
+    __array_ufunc__ = None
+
     given: dict[tuple[str, str], Named] | Callable[[], dict[tuple[str, str], Named]]
 
     @cached_property
@@ -194,21 +138,166 @@ class Mat:
         """The arrays by pair of states."""
         return self.given() if callable(self.given) else self.given
 
-    def __mul__(self, factor: Named | float | Tracer | None) -> Mat:
-        return Mat({pair: e * factor for pair, e in self.entries.items()})
+    def __mul__(self, factor: float | Tracer) -> Mat:
+        return Mat(lambda: {pair: e * factor for pair, e in self.entries.items()})
 
     __rmul__ = __mul__
 
-    def __matmul__(self, vector: Vec) -> Vec:
-        total: dict[str, Named] = {}
-        for (new, old), entry in self.entries.items():
-            if old in vector.entries:
-                term = entry.apply(vector.entries[old])
-                total[new] = total[new] + term if new in total else term
+    def __matmul__(self, vector: Any) -> Any:
+        if isinstance(vector, Outer):
+            return Outer(tuple((self @ u, x) for u, x in vector.pairs), vector.sum)
+        if not isinstance(vector, Vec):
+            return NotImplemented
+
+        def total() -> dict[str, Named]:
+            found: dict[str, Named] = {}
+            for (new, old), entry in self.entries.items():
+                if old in vector.entries:
+                    term = entry.apply(vector.entries[old])
+                    found[new] = found[new] + term if new in found else term
+            return found
+
         return Vec(total)
 
     @property
     def T(self) -> Mat:
         """The transpose."""
         swap = {POSITION: BEFORE, BEFORE: POSITION}
-        return Mat({(old, new): e.renamed(swap) for (new, old), e in self.entries.items()})
+        return Mat(lambda: {(old, new): e.renamed(swap) for (new, old), e in self.entries.items()})
+
+
+@frozen(eq=False)
+class Outer:
+    """A sum of products of a vector over states with one array, ``u`` times ``x``.
+
+    Attributes
+    ----------
+    pairs
+        The products; a factor of None is one.
+    sum
+        A vector added to them, whose letters are laid out already.
+    """
+
+    __array_ufunc__ = None
+
+    pairs: tuple[tuple[Vec, Named | None], ...]
+    sum: Vec | None = None
+
+    def on(self, axes: str) -> Vec:
+        """Return the vector over states, summed over the letters that ``axes`` lacks."""
+        total = self.sum
+        for u, x in self.pairs:
+            term = u.outer(x, axes)
+            total = term if total is None else total + term
+        assert total is not None
+        return total
+
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, Outer):
+            pairs = self.pairs + other.pairs
+            if self.sum is None or other.sum is None:
+                return Outer(pairs, other.sum if self.sum is None else self.sum)
+            return Outer(pairs, self.sum + other.sum)
+        if isinstance(other, Vec):
+            return Outer(self.pairs, other if self.sum is None else self.sum + other)
+        return NotImplemented
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: float | Tracer) -> Outer:
+        rest = None if self.sum is None else self.sum * factor
+        return Outer(tuple((u * factor, x) for u, x in self.pairs), rest)
+
+    __rmul__ = __mul__
+
+    def __sub__(self, other: Any) -> Any:
+        return self + other * -1.0
+
+
+@frozen(eq=False)
+class Dot:
+    """A sum over states of products of two vectors, ``ell @ e``."""
+
+    __array_ufunc__ = None
+
+    pairs: tuple[tuple[Vec, Vec], ...]
+
+    def on(self, axes: str) -> Named | None:
+        """Return the sum, also over the letters that ``axes`` lacks."""
+        total: Named | None = None
+        for a, b in self.pairs:
+            term = a.dot(b, axes)
+            if term is not None:
+                total = term if total is None else total + term
+        return total
+
+    def whole(self) -> Named | None:
+        """Return the sum over states and over several positions, all letters kept."""
+        found = "".join(
+            c for _, b in self.pairs for e in b.entries.values() for c in e.axes
+            if c not in POSITIONS
+        )  # fmt: skip
+        return self.on("".join(dict.fromkeys(found)))
+
+    def __add__(self, other: Any) -> Any:
+        if isinstance(other, Dot):
+            return Dot(self.pairs + other.pairs)
+        return Sum((self, other)) if hasattr(other, "on") else NotImplemented
+
+    def __mul__(self, factor: Any) -> Any:
+        if factor is None:
+            return self
+        if isinstance(factor, Named):
+            return Joined(self, factor)
+        return Dot(tuple((a * factor, b) for a, b in self.pairs))
+
+    __rmul__ = __mul__
+
+
+@frozen(eq=False)
+class Joined:
+    """A product of a signal at the results of an operation with an array of its input."""
+
+    __array_ufunc__ = None
+
+    post: Dot
+    x: Named
+
+    def on(self, axes: str) -> Named | None:
+        """Return the product, summed over the letters that ``axes`` lacks."""
+        post = self.post.whole()
+        return None if post is None else post.contract(self.x, axes)
+
+    def __add__(self, other: Any) -> Any:
+        return Sum((self, other)) if hasattr(other, "on") else NotImplemented
+
+    def __mul__(self, factor: float | Tracer) -> Joined:
+        return Joined(self.post * factor, self.x)
+
+    __rmul__ = __mul__
+
+
+@frozen(eq=False)
+class Sum:
+    """A sum of what a rule reads from its traces."""
+
+    __array_ufunc__ = None
+
+    terms: tuple[Any, ...]
+
+    def on(self, axes: str) -> Named | None:
+        """Return the sum, over the letters of ``axes``."""
+        total: Named | None = None
+        for term in self.terms:
+            found = term.on(axes)
+            if found is not None:
+                total = found if total is None else total + found
+        return total
+
+    def __add__(self, other: Any) -> Sum:
+        return Sum((*self.terms, other))
+
+    def __mul__(self, factor: float | Tracer) -> Sum:
+        return Sum(tuple(term * factor for term in self.terms))
+
+    __rmul__ = __mul__

@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
 
-from etp_ir.errors import ETPError, nearest
-from etp_ir.tracer import Tracer
-
-from .algebra import Mat, Named, Vec
+from ..signals.base import SYMMETRIC, Shared, Signal
 
 if TYPE_CHECKING:
+    from ..compiler.step_view import ModelView, StepView
     from ..compiler.view import RelationView
+    from .bundle import Bundle
 
-Traces = Mapping[str, Vec | Named]
+Traces = Mapping[str, Any]
 
 
 @frozen
@@ -35,28 +34,28 @@ class Slot:
     per_state: bool = True
 
 
-@frozen(eq=False)
-class Linear:
-    """A trace that is a linear recurrence: ``eps' = decay @ eps + source``.
+@frozen
+class Kind:
+    """What a trace has one number for: each weight, each input, each result."""
 
-    The source is ``u`` times ``x``, and neither may depend on the trace. Every schedule is
-    derived from this declaration.
-    """
+    of: str
+    per_state: bool = True
 
-    decay: Mat
-    u: Vec
-    x: Named | None
+    def slot(self, rel: RelationView) -> Slot:
+        """Return the array kept for a relation."""
+        return Slot(getattr(rel.axes, self.of), self.per_state)
 
-    def source(self, axes: str) -> Vec:
-        """Return ``u`` times the input of the product, over the letters of a trace."""
-        return self.u.outer(self.x, axes)
+
+PER_WEIGHT = Kind("trace")
+PER_RESULT = Kind("y")
+PER_INPUT = Kind("x", per_state=False)
 
 
 class LearningRule(ABC):
     """Base of all learning rules. Concrete rules are final: one class in one file.
 
-    A rule is written for one example and one relation, without a batch axis and without
-    reference to an array library.
+    A rule is written for one example, without a batch axis and without reference to an array
+    library.
 
     Attributes
     ----------
@@ -69,112 +68,96 @@ class LearningRule(ABC):
         told otherwise.
     approximation
         Why the rule is approximate even where all paths are position-wise, or None.
+    unbiased
+        Whether the mean over the rule's random numbers is what the rule would give exactly.
     default_scope
         How much of the transition is followed, unless `etp.compile` is told otherwise.
+    signal
+        How credit arrives at the states: the learning signal.
+    emits
+        Whether what spiking units emit counts as a state of theirs, so that traces of it are kept.
     """
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
     default_window: ClassVar[int] = 1
     approximation: str | None = None
-    default_scope: ClassVar[str] = "diagonal"
+    unbiased: ClassVar[bool] = False
+    default_scope: str = "diagonal"
+    signal: Signal = SYMMETRIC
+    emits: bool = False
 
 
-class TraceRule(LearningRule):
-    """A rule that keeps traces for each relation and advances them forward in time."""
+class OnlineRule(LearningRule):
+    """A rule that keeps something from step to step and advances it forward in time.
+
+    Attributes
+    ----------
+    counts_steps
+        Whether the number of steps is asked for that the traces have seen: ``rel.count``.
+    draws
+        Whether random numbers are asked for: ``rel.signs``, ``step.normal``.
+    """
 
     counts_steps: ClassVar[bool] = False
-    textbook: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
 
-    @abstractmethod
+
+class TraceRule(OnlineRule):
+    """A rule that keeps traces for each relation.
+
+    Attributes
+    ----------
+    traces
+        What each trace has one number for, by name.
+    """
+
+    traces: ClassVar[Mapping[str, Kind]] = {"e": PER_WEIGHT}
+
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
         """Return the arrays kept for a relation."""
+        return {name: kind.slot(rel) for name, kind in self.traces.items()}
 
     @abstractmethod
-    def advance(self, rel: RelationView, eps: Traces, count: Tracer | None) -> Traces:
-        """Return the traces after the step; ``count`` is the number of steps before it."""
+    def advance(self, rel: RelationView, e: Traces) -> Traces:
+        """Return the traces after the step, given those before it."""
+
+    def gradient(self, rel: RelationView, e: Traces, ell: Any) -> Any:
+        """Return the gradient of the weight for a signal on the states that the traces speak of."""
+        return ell @ e["e"]
+
+
+class StepRule(OnlineRule):
+    """A rule written on the whole step: on vectors over all states and all parameters.
+
+    What it keeps is given by name: a shape, or shapes by path for a `Bundle` of arrays, such as
+    ``model.states`` and ``model.params``.
+
+    Attributes
+    ----------
+    reads_step
+        Whether `gradient` asks the step for more than what is kept, such as random numbers.
+    """
+
+    default_scope: str = "full"
+    reads_step: ClassVar[bool] = False
 
     @abstractmethod
-    def gradient(
-        self, rel: RelationView, eps: Traces, ell: Vec, count: Tracer | None
-    ) -> Named | None:
-        """Return the gradient of the weight for a signal on the states that the traces speak of.
+    def arrays(self, model: ModelView) -> Mapping[str, Any]:
+        """Return the shapes of what is kept for each example."""
 
-        ``count`` is the number of steps the traces have seen.
+    def shared(self, model: ModelView) -> Mapping[str, Shared]:
+        """Return the arrays that all examples share, such as a learned feedback, by name."""
+        return {}
+
+    @abstractmethod
+    def advance(self, step: StepView, e: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return what is kept after the step, given what was before it.
+
+        Shared arrays that are learned are returned under their names as well; means over the
+        batch are taken by `etp.batch_mean`.
         """
 
-
-class LinearTraceRule(TraceRule):
-    """A rule with one linear trace per relation, over the axes of the weight."""
-
     @abstractmethod
-    def trace(self, rel: RelationView) -> Linear:
-        """Return the recurrence of the trace."""
-
-    def departs(self, rel: RelationView) -> bool:
-        """Whether the recurrence is another than that of the influence itself."""
-        if type(self).gradient is not LinearTraceRule.gradient:
-            return True
-        linear = self.trace(rel)
-        if linear.decay is rel.D and linear.u is rel.u and linear.x is rel.x:
-            return False
-        return not (
-            _values(linear.decay.entries) == _values(rel.D.entries)
-            and _values(linear.u.entries) == _values(rel.u.entries)
-            and linear.x is rel.x
-        )
-
-    def slots(self, rel: RelationView) -> Mapping[str, Slot]:
-        return {"e": Slot(rel.axes.trace)}
-
-    def advance(self, rel: RelationView, eps: Traces, count: Tracer | None) -> Traces:
-        linear = self.trace(rel)
-        held = eps["e"]
-        assert isinstance(held, Vec)
-        return {"e": linear.decay @ held + linear.source(rel.axes.trace)}
-
-    def gradient(
-        self, rel: RelationView, eps: Traces, ell: Vec, count: Tracer | None
-    ) -> Named | None:
-        held = eps["e"]
-        assert isinstance(held, Vec)
-        return ell.dot(held, rel.axes.w)
-
-
-def _values(entries: Mapping[Any, Named]) -> dict[Any, Any]:
-    return {key: entry.array.value for key, entry in entries.items()}
-
-
-_RULES: dict[str, type[LearningRule]] = {}
-
-
-def register(rule: type[LearningRule]) -> type[LearningRule]:
-    """Make a rule class available by its name and aliases; usable as a decorator."""
-    for name in (rule.name, *rule.aliases):
-        _RULES[name.lower()] = rule
-    return rule
-
-
-def available() -> list[str]:
-    """Return the names of all registered rules, aliases included."""
-    return sorted(_RULES)
-
-
-def resolve(rule: str | LearningRule | type[LearningRule]) -> LearningRule:
-    """Return the rule object for a name, a class or an object.
-
-    Raises
-    ------
-    etp.ETPError
-        If no rule has the name.
-    """
-    if isinstance(rule, LearningRule):
-        return rule
-    if isinstance(rule, type) and issubclass(rule, LearningRule):
-        return rule()
-    if isinstance(rule, str):
-        found = _RULES.get(rule.lower().replace("-", "_"))
-        if found is not None:
-            return found()
-        raise ETPError(f"no learning rule {rule!r}{nearest(rule, available())}")
-    raise ETPError(f"rule must be a name, a rule class or a rule object, not {rule!r}")
+    def gradient(self, step: StepView, e: Mapping[str, Any], ell: Bundle) -> Mapping[str, Any]:
+        """Return gradients of parameters, by path, for signals on the states."""

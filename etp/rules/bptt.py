@@ -6,7 +6,8 @@ from typing import final
 
 from attrs import frozen
 
-from .base import LearningRule, register
+from .base import LearningRule
+from .registry import register
 
 
 @final

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, final
 
 from attrs import frozen
 
-from .base import Linear, LinearTraceRule, register
+from .base import TraceRule, Traces
+from .registry import register
 
 if TYPE_CHECKING:
     from ..compiler.view import RelationView
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 @final
 @register
 @frozen
-class DRTRL(LinearTraceRule):
+class DRTRL(TraceRule):
     r"""Diagonal real-time recurrent learning.
 
     .. math:: \varepsilon^t = D^t\,\varepsilon^{t-1} + u^t \otimes \partial y^t / \partial w
@@ -42,5 +43,5 @@ class DRTRL(LinearTraceRule):
     name = "d_rtrl"
     aliases = ("drtrl",)
 
-    def trace(self, rel: RelationView) -> Linear:
-        return Linear(decay=rel.D, u=rel.u, x=rel.x)
+    def advance(self, rel: RelationView, e: Traces) -> Traces:
+        return {"e": rel.D @ e["e"] + rel.u * rel.x}

@@ -9,10 +9,10 @@ from attrs import field, frozen
 
 from etp_ir import ops
 from etp_ir.errors import ETPError
-from etp_ir.tracer import Tracer
 
-from .algebra import Named, Vec
-from .base import Slot, TraceRule, Traces, register
+from .algebra import Vec
+from .base import PER_INPUT, PER_RESULT, Slot, TraceRule, Traces
+from .registry import register
 
 if TYPE_CHECKING:
     from ..compiler.view import RelationView
@@ -65,39 +65,21 @@ class PPProp(TraceRule):
 
     name = "pp_prop"
     aliases = ("es_d_rtrl", "esd_rtrl", "ppprop")
+    traces = {"x": PER_INPUT, "f": PER_RESULT}
     counts_steps = True
-    textbook = True
     approximation = "the trace is factorised in time, a product of two filtered sums"
 
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
-        f = {"f": Slot(rel.axes.y)}
-        return f if rel.x is None else {"x": Slot(rel.axes.x, per_state=False), **f}
+        found = super().slots(rel)
+        return found if rel.has_input else {"f": found["f"]}
 
-    def advance(self, rel: RelationView, eps: Traces, count: Tracer | None) -> Traces:
+    def advance(self, rel: RelationView, e: Traces) -> Traces:
         a = self.decay
-        f = eps["f"]
-        assert isinstance(f, Vec)
-        new: dict[str, Vec | Named] = {"f": (rel.D @ f) * a + rel.u * (1 - a)}
-        if rel.x is not None:
-            x = eps["x"]
-            assert isinstance(x, Named)
-            new["x"] = x * a + rel.x
-        return new
+        new = {"f": a * (rel.D @ e["f"]) + (1 - a) * rel.u}
+        return {"x": a * e["x"] + rel.x, **new} if rel.has_input else new
 
-    def gradient(
-        self, rel: RelationView, eps: Traces, ell: Vec, count: Tracer | None
-    ) -> Named | None:
-        f, x = eps["f"], eps.get("x")
-        assert isinstance(f, Vec)
-        post = ell.dot(f, rel.axes.y)
-        if post is None:
-            return None
-        post = post * self._debias(count)
-        return post if x is None else post.contract(x, rel.axes.w)
-
-    def _debias(self, count: Any) -> Any:
-        """Return 1 / (1 - decay^count), and 1 before the first step, where the traces are 0."""
-        if self.decay == 0:
-            return 1.0
-        remaining = ops.sub(1.0, ops.pow_(self.decay, ops.maximum(count, 1.0)))
-        return ops.div(1.0, remaining)
+    def gradient(self, rel: RelationView, e: Traces, ell: Vec) -> Any:
+        # 1 before the first step, where the traces are 0.
+        seen = ops.maximum(rel.count, 1.0)
+        debias = 1.0 if self.decay == 0 else ops.div(1.0, ops.sub(1.0, ops.pow_(self.decay, seen)))
+        return (ell @ e["f"]) * debias * e.get("x")

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, final
 
 from attrs import frozen
 
-from .base import Linear, LinearTraceRule, register
+from .base import TraceRule, Traces
+from .registry import register
 
 if TYPE_CHECKING:
     from ..compiler.view import RelationView
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 @final
 @register
 @frozen
-class RTRL(LinearTraceRule):
+class RTRL(TraceRule):
     r"""Real-time recurrent learning: the recurrence of D-RTRL with scope ``full``.
 
     .. math:: M^t = J^t M^{t-1} + \partial h^t/\partial\theta
@@ -40,5 +41,5 @@ class RTRL(LinearTraceRule):
     name = "rtrl"
     default_scope = "full"
 
-    def trace(self, rel: RelationView) -> Linear:
-        return Linear(decay=rel.D, u=rel.u, x=rel.x)
+    def advance(self, rel: RelationView, e: Traces) -> Traces:
+        return {"e": rel.D @ e["e"] + rel.u * rel.x}

@@ -1,4 +1,4 @@
-"""Lanes: relations that share decay and positions, and so one backward recurrence."""
+"""Lanes: relations whose traces move alike, and so share one backward recurrence."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from etp_ir.types import TensorType
 from ..compiler.coverage import Place
 from ..compiler.structure import HiddenParamOpRelation
 from ..rules.algebra import BEFORE, FIXED, POSITION, Mat, Named, Vec, named
-from ..rules.base import Linear
+from ..rules.linear import Recurrence
+
+# A trace, and the state it speaks of.
+Coordinate = tuple[str, str]
+Pair = tuple[Coordinate, Coordinate]
 
 
 @frozen(eq=False)
@@ -25,54 +29,76 @@ class Lane:
         Name of the recurrence.
     members
         The relations.
+    slots
+        The traces that each of them has.
     """
 
     key: str
     members: tuple[HiddenParamOpRelation, ...]
+    slots: tuple[str, ...]
 
     @property
-    def states(self) -> tuple[str, ...]:
-        """The states of all members."""
-        return self.members[0].states
+    def coordinates(self) -> tuple[Coordinate, ...]:
+        """The pairs of a trace and a state, of all members."""
+        return tuple((slot, s) for slot in self.slots for s in self.members[0].states)
 
-    def ahead(self, state: str) -> str:
-        """Return the input name of the adjoint for a state."""
-        return f"ahead.{self.key}.{state}"
+    def _label(self, at: Coordinate) -> str:
+        return at[1] if len(self.slots) == 1 else ".".join(at)
 
-    def product(self, new: str, old: str) -> str:
-        """Return the input name of the product of later decays between two states."""
-        return f"product.{self.key}.{new}.{old}"
+    def ahead(self, at: Coordinate) -> str:
+        """Return the input name of the adjoint for a trace of a state."""
+        return f"ahead.{self.key}.{self._label(at)}"
 
-    def ahead_type(self, state: str) -> TensorType:
-        """Return the type of the adjoint for a state."""
-        return self._type([self._place(state)])
+    def product(self, new: Coordinate, old: Coordinate) -> str:
+        """Return the input name of the product of later transitions between two of them."""
+        return f"product.{self.key}.{self._label(new)}.{self._label(old)}"
 
-    def product_type(self, new: str, old: str) -> TensorType:
+    def ahead_type(self, at: Coordinate) -> TensorType:
+        """Return the type of the adjoint for a trace of a state."""
+        return self._type([self._place(at)])
+
+    def product_type(self, new: Coordinate, old: Coordinate) -> TensorType:
         """Return the type of a product: positions of the new state before those of the old one."""
         return self._type([self._place(new), self._place(old)])
 
-    def vector(self, arrays: Mapping[str, Any], member: HiddenParamOpRelation | None = None) -> Vec:
-        """Return adjoints by state under the axis letters of a member."""
-        return Vec({s: self._named(x, [(s, POSITION)], member) for s, x in arrays.items()})
+    def vector(
+        self, arrays: Mapping[Coordinate, Any], member: HiddenParamOpRelation | None = None
+    ) -> dict[str, Vec]:
+        """Return adjoints by trace and state under the axis letters of a member."""
+        return {
+            slot: Vec({
+                at[1]: self._named(x, [(at, POSITION)], member)
+                for at, x in arrays.items() if at[0] == slot
+            })
+            for slot in self.slots
+        }  # fmt: skip
 
-    def row(self, new: str, arrays: Mapping[tuple[str, str], Any]) -> Vec:
-        """Return the products of one new state as a vector over old states."""
-        return Vec({
-            old: self._named(arrays[new, old], [(new, FIXED), (old, POSITION)])
-            for old in self.states
-        })  # fmt: skip
+    def row(self, new: Coordinate, arrays: Mapping[Pair, Any]) -> dict[str, Vec]:
+        """Return the products of one new coordinate as vectors over old ones."""
+        return {
+            slot: Vec({
+                old[1]: self._named(arrays[new, old], [(new, FIXED), (old, POSITION)])
+                for old in self.coordinates if old[0] == slot
+            })
+            for slot in self.slots
+        }  # fmt: skip
 
-    def matrix(
-        self, arrays: Mapping[tuple[str, str], Any], member: HiddenParamOpRelation | None = None
-    ) -> Mat:
-        """Return products by pair of states under the axis letters of a member."""
-        return Mat({
-            (new, old): self._named(x, [(new, POSITION), (old, BEFORE)], member)
-            for (new, old), x in arrays.items()
-        })  # fmt: skip
+    def applied(
+        self, new: str, arrays: Mapping[Pair, Any], to: Mapping[str, Vec],
+        member: HiddenParamOpRelation,
+    ) -> Vec:  # fmt: skip
+        """Return the products applied to one vector for each trace, for one new trace."""
+        total = Vec({})
+        for slot, vector in to.items():
+            matrix = Mat({
+                (a[1], b[1]): self._named(x, [(a, POSITION), (b, BEFORE)], member)
+                for (a, b), x in arrays.items() if a[0] == new and b[0] == slot
+            })  # fmt: skip
+            total = total + matrix @ vector
+        return total
 
-    def _place(self, state: str) -> Place:
-        return self.members[0].places[state]
+    def _place(self, at: Coordinate) -> Place:
+        return self.members[0].places[at[1]]
 
     def _type(self, places: list[Place]) -> TensorType:
         """Return the type of an array over places: axes of ``y``, then those of wide places."""
@@ -81,26 +107,30 @@ class Lane:
         return one.y.type.with_shape(head + tuple(p.width for p in places if p.wide))
 
     def _named(
-        self, x: Any, letters: list[tuple[str, str]], member: HiddenParamOpRelation | None = None
-    ) -> Named:
+        self, x: Any, letters: list[tuple[Coordinate, str]],
+        member: HiddenParamOpRelation | None = None,
+    ) -> Named:  # fmt: skip
         return named(x, self.axes(letters, member), (member or self.members[0]).axes.frame)
 
     def axes(
-        self, letters: list[tuple[str, str]], member: HiddenParamOpRelation | None = None
+        self, letters: list[tuple[Coordinate, str]], member: HiddenParamOpRelation | None = None
     ) -> str:
         """Return the letters of an array over places of states, several positions as given."""
-        places = [self._place(s) for s, _ in letters]
+        places = [self._place(at) for at, _ in letters]
         head = "" if all(p.everywhere for p in places) else (member or self.members[0]).axes.at
         return head + "".join(c for (_, c), p in zip(letters, places, strict=True) if p.wide)
 
 
-def lanes_of(linear: Mapping[HiddenParamOpRelation, Linear]) -> tuple[Lane, ...]:
-    """Return the relations grouped by decay and places."""
+def lanes_of(linear: Mapping[HiddenParamOpRelation, Recurrence]) -> tuple[Lane, ...]:
+    """Return the relations grouped by how their traces move, and by places."""
     found: dict[Any, list[HiddenParamOpRelation]] = {}
-    for relation, recurrence in linear.items():
-        decay = tuple((k, e.array.value) for k, e in recurrence.decay.entries.items())
+    slots: dict[Any, tuple[str, ...]] = {}
+    for relation, moved in linear.items():
         places = tuple(p.key for p in relation.places.values())
         shared = all(p.everywhere for p in relation.places.values())
-        key = (places, None if shared else relation.at_shape, decay)
+        key = (places, None if shared else relation.at_shape, moved.key())
         found.setdefault(key, []).append(relation)
-    return tuple(Lane(str(i), tuple(members)) for i, members in enumerate(found.values()))
+        slots[key] = moved.slots
+    return tuple(
+        Lane(str(i), tuple(members), slots[key]) for i, (key, members) in enumerate(found.items())
+    )

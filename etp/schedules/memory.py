@@ -1,6 +1,6 @@
-"""What a rule keeps between steps: nothing, or traces of relations.
+"""What a rule keeps between steps: nothing, traces of relations, or arrays of the whole model.
 
-Either answers the same three questions: which arrays there are, what they are after a step,
+Each answers the same three questions: which arrays there are, what they are after a step,
 and what gradient they give for signals on the states they speak of.
 """
 
@@ -11,28 +11,35 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from etp_ir import ops
-from etp_ir.builder import Builder
+from etp_ir.core import Role
+from etp_ir.errors import NotSupportedError
 from etp_ir.tracer import Tracer
-from etp_ir.types import DType
+from etp_ir.types import DType, TensorType
 
+from ..compiler.numbers import StepNumbers
 from ..compiler.pieces import Pieces
 from ..compiler.places import at_places
+from ..compiler.step_view import ModelView, StepView
 from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..rules.algebra import Vec
-from ..rules.base import LearningRule, TraceRule
+from ..rules.base import LearningRule, StepRule, TraceRule
+from ..rules.bundle import Bundle
+from ..rules.linear import Recurrence, recurrence
+from ..signals.base import Shared
 from .traces import (
     STEPS,
     TraceArray,
     bare_view,
-    extents,
+    cast,
     read,
     relation_traces,
-    slot_view,
     step_counter,
     write,
 )
 
 SignalOf = Callable[[HiddenParamOpRelation], Vec]
+# What each trace of a relation is multiplied with.
+Entering = Callable[[HiddenParamOpRelation], Mapping[str, Vec]]
 
 
 class Gradients(dict[str, Tracer]):
@@ -49,24 +56,38 @@ class Memory(ABC):
     def __init__(self, structure: Structure, rule: LearningRule, dtype: DType) -> None:
         self.structure, self.rule, self.dtype = structure, rule, dtype
         self.arrays: list[TraceArray] = []
+        self.shared: dict[str, Shared] = {}
+
+    @property
+    def linear(self) -> bool:
+        """Whether all that is kept is a linear recurrence."""
+        return False
 
     @abstractmethod
-    def advance(self, p: Pieces, held: Mapping[str, Tracer]) -> dict[str, Tracer]:
+    def advance(
+        self, p: Pieces, held: Mapping[str, Tracer], numbers: StepNumbers
+    ) -> dict[str, Tracer]:
         """Return the arrays after the step, by name."""
 
     @abstractmethod
-    def read(self, held: Mapping[str, Tracer], signal: SignalOf, grads: Gradients) -> None:
-        """Add what the arrays give for signals on the states at the places of each relation."""
+    def read(
+        self, held: Mapping[str, Tracer], states: Mapping[str, Tracer], grads: Gradients
+    ) -> None:
+        """Add what the arrays give for signals on states."""
 
 
 class NoMemory(Memory):
     """For rules that look at whole sequences only."""
 
-    def advance(self, p: Pieces, held: Mapping[str, Tracer]) -> dict[str, Tracer]:
+    def advance(
+        self, p: Pieces, held: Mapping[str, Tracer], numbers: StepNumbers
+    ) -> dict[str, Tracer]:
         """Return nothing."""
         return {}
 
-    def read(self, held: Mapping[str, Tracer], signal: SignalOf, grads: Gradients) -> None:
+    def read(
+        self, held: Mapping[str, Tracer], states: Mapping[str, Tracer], grads: Gradients
+    ) -> None:
         """Add nothing."""
 
 
@@ -78,50 +99,150 @@ class TraceMemory(Memory):
     def __init__(self, structure: Structure, rule: TraceRule, dtype: DType, stored: DType) -> None:
         super().__init__(structure, rule, dtype)
         for relation in structure.relations:
-            slots = rule.slots(slot_view(relation))
-            self.arrays += relation_traces(relation, slots, extents(relation), stored)
+            slots = rule.slots(bare_view(relation))
+            self.arrays += relation_traces(relation, slots, relation.extents, stored)
         if rule.counts_steps and self.arrays:
             self.arrays.append(step_counter(dtype))
+        self._linear: bool | None = None
+
+    @property
+    def linear(self) -> bool:
+        """Whether the traces of all relations are linear recurrences."""
+        if self._linear is None:
+            special = self.rule.counts_steps or self.rule.draws
+            self._linear = not special and all(
+                x is not None for x in self.recurrences(Pieces(self.structure, "linear")).values()
+            )
+        return self._linear
+
+    def recurrences(self, p: Pieces) -> dict[HiddenParamOpRelation, Recurrence]:
+        """Return the linear recurrence of every relation."""
+        return {r: recurrence(self.rule, p.view(r)) for r in self.structure.relations}  # type: ignore[misc]
 
     def of(self, relation: HiddenParamOpRelation) -> list[TraceArray]:
         """Return the arrays of one relation."""
         return [a for a in self.arrays if a.relation is relation]
 
-    def advance(self, p: Pieces, held: Mapping[str, Tracer]) -> dict[str, Tracer]:
+    def _traces(
+        self, relation: HiddenParamOpRelation, held: Mapping[str, Tracer]
+    ) -> dict[str, Any]:
+        slots = self.rule.slots(bare_view(relation))
+        return read(self.of(relation), relation, slots, held, self.dtype)
+
+    def advance(
+        self, p: Pieces, held: Mapping[str, Tracer], numbers: StepNumbers
+    ) -> dict[str, Tracer]:
         """Return every relation's traces after the step, and the count of steps."""
         out: dict[str, Tracer] = {}
-        count = held.get(STEPS)
         for relation in self.structure.relations:
-            arrays = self.of(relation)
-            slots = self.rule.slots(slot_view(relation))
-            eps = read(arrays, relation, slots, held, self.dtype)
-            new = write(arrays, relation, slots, self.rule.advance(p.view(relation), eps, count))
-            for a in arrays:
-                x = new[a.name]
+            view = p.view(relation, numbers)
+            new = self.rule.advance(view, self._traces(relation, held))
+            arrays = write(self.of(relation), relation, self.rule.slots(view), new)
+            for a in self.of(relation):
+                x = arrays[a.name]
                 out[a.name] = zeros(p.builder, a.type) if x is None else x
-        if count is not None:
-            out[STEPS] = ops.add(count, 1.0)
+        if STEPS in held:
+            out[STEPS] = ops.add(held[STEPS], 1.0)
         return out
 
-    def read(self, held: Mapping[str, Tracer], signal: SignalOf, grads: Gradients) -> None:
+    def read(
+        self, held: Mapping[str, Tracer], states: Mapping[str, Tracer], grads: Gradients
+    ) -> None:
         """Add what every relation's traces give."""
         for relation in self.structure.relations:
-            self.read_one(relation, held, signal(relation), grads)
+            self.read_one(relation, held, at_places(relation, states), grads)
 
     def read_one(
-        self,
-        relation: HiddenParamOpRelation,
-        held: Mapping[str, Tracer],
-        ell: Vec,
+        self, relation: HiddenParamOpRelation, held: Mapping[str, Tracer], ell: Vec,
         grads: Gradients,
-    ) -> None:
+    ) -> None:  # fmt: skip
         """Add what the traces of one relation give for a signal."""
-        slots = self.rule.slots(slot_view(relation))
-        eps = read(self.of(relation), relation, slots, held, self.dtype)
-        found = self.rule.gradient(bare_view(relation), eps, ell, held.get(STEPS))
+        view = bare_view(relation, StepNumbers(self.dtype, counted=held.get(STEPS)))
+        found = self.rule.gradient(view, self._traces(relation, held), ell)
+        self._add(relation, None if found is None else found.on(relation.axes.w), grads)
+
+    def read_slots(self, held: Mapping[str, Tracer], entering: Entering, grads: Gradients) -> None:
+        """Add what linear traces give, each for a vector of its own."""
+        for relation in self.structure.relations:
+            traces = self._traces(relation, held)
+            for slot, vector in entering(relation).items():
+                self._add(relation, vector.dot(traces[slot], relation.axes.w), grads)
+
+    def _add(self, relation: HiddenParamOpRelation, found: Any, grads: Gradients) -> None:
         if found is not None:
             total = found.summed(relation.axes.w).laid(relation.axes.w)
             grads.add(self.structure.weights[relation.use].name, total)
+
+
+class StepMemory(Memory):
+    """What a rule keeps that is written on the whole step."""
+
+    rule: StepRule
+
+    def __init__(self, structure: Structure, rule: StepRule, dtype: DType, stored: DType) -> None:
+        super().__init__(structure, rule, dtype)
+        self.model = ModelView(structure)
+        self.specs = dict(rule.arrays(self.model))
+        self.shared = dict(rule.shared(self.model))
+        for slot, spec in self.specs.items():
+            shapes = spec if isinstance(spec, Mapping) else {"": spec}
+            for name, shape in shapes.items():
+                of = (slot, name) if name else (slot,)
+                type = TensorType(stored, tuple(shape))
+                self.arrays.append(
+                    TraceArray(".".join(("e", *of)), Role("trace", of), type, None, slot, name)
+                )
+        if rule.counts_steps:
+            self.arrays.append(step_counter(dtype))
+
+    def held(self, arrays: Mapping[str, Tracer]) -> dict[str, Any]:
+        """Return what is kept as the rule sees it: arrays and bundles by name."""
+        found: dict[str, Any] = {}
+        for slot, spec in self.specs.items():
+            mine = {a.state or "": cast(arrays[a.name], self.dtype)
+                    for a in self.arrays if a.slot == slot and a.name != STEPS}  # fmt: skip
+            found[slot] = Bundle(mine) if isinstance(spec, Mapping) else mine[""]
+        return found
+
+    def advance_step(self, step: StepView, held: Mapping[str, Tracer]) -> dict[str, Tracer]:
+        """Return the arrays after the step, and the shared ones that were learned."""
+        new = self.rule.advance(step, self.held(held))
+        out: dict[str, Tracer] = {n: new[n] for n in self.shared if n in new}
+        for a in self.arrays:
+            if a.name == STEPS:
+                out[STEPS] = ops.add(held[STEPS], 1.0)
+                continue
+            value = new[a.slot][a.state] if a.state else new[a.slot]
+            out[a.name] = cast(value, a.type.dtype)
+        return out
+
+    def read_step(
+        self, step: StepView, held: Mapping[str, Tracer], states: Mapping[str, Tracer],
+        grads: Gradients,
+    ) -> None:  # fmt: skip
+        """Add what the arrays give for signals on states."""
+        known = {n: x for n, x in states.items() if n in self.model.states}
+        if known:
+            for name, x in self.rule.gradient(step, self.held(held), Bundle(known)).items():
+                grads.add(name, x)
+
+    def advance(
+        self, p: Pieces, held: Mapping[str, Tracer], numbers: StepNumbers
+    ) -> dict[str, Tracer]:
+        """Raise: the whole step is advanced at once, by `advance_step`."""
+        raise NotImplementedError
+
+    def read(
+        self, held: Mapping[str, Tracer], states: Mapping[str, Tracer], grads: Gradients
+    ) -> None:
+        """Add what the arrays give, outside of a step."""
+        if self.rule.reads_step:
+            raise NotSupportedError(
+                f"{self.rule.name} needs the step where its gradient is read, which windows "
+                "of 2 steps or more do apart from the steps\nuse window=0 or window=1"
+            )
+        step: Any = ModelView(self.structure)
+        self.read_step(step, held, states, grads)
 
 
 def memory_of(
@@ -130,14 +251,11 @@ def memory_of(
     """Return what a rule keeps for a model, stored in an element type."""
     if isinstance(rule, TraceRule):
         return TraceMemory(structure, rule, dtype, stored or dtype)
+    if isinstance(rule, StepRule):
+        return StepMemory(structure, rule, dtype, stored or dtype)
     return NoMemory(structure, rule, dtype)
 
 
-def signals_on(arriving: Mapping[str, Tracer]) -> SignalOf:
-    """Return signals on states as every relation reads them."""
-    return lambda relation: at_places(relation, arriving)
-
-
-def zeros(builder: Builder, type: Any) -> Tracer:
+def zeros(builder: Any, type: Any) -> Tracer:
     """Return an array of zeros as a node."""
     return ops.full(builder, type.shape, 0.0, type.dtype)

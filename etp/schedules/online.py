@@ -2,80 +2,66 @@
 
 from __future__ import annotations
 
-from etp_ir import ops
-from etp_ir.core import Program, Value
-from etp_ir.tracer import Tracer
+from typing import Any
+
+from etp_ir.core import Program
 from etp_ir.transforms.batch import rename
 
 from ..compiler.axes import short
-from ..compiler.pieces import Pieces, Signals
 from ..compiler.places import at_places
-from ..compiler.structure import HiddenParamOpRelation, Structure
-from ..compiler.uses import Use
-from ..compiler.view import apart
-from ..rules.base import TraceRule
-from .memory import Gradients, TraceMemory
-from .steps import Steps
+from .memory import Gradients, StepMemory, TraceMemory
+from .steps import Opened, Steps
 
 
 def online_step(steps: Steps) -> Program:
     """Return the step that advances the traces and reads the gradient from them.
 
-    The traces at entry are read with the derivatives of this step's loss with respect to the old
-    states; what happens within the step is differentiated directly. A rule that is no linear
-    recurrence and runs with window 0 is read to the letter instead: boundary signals times the
-    traces after the step.
+    Linear traces are read at entry: with the derivatives of this step's loss with respect to the
+    old states, or, with window 0, with what the transition hands back of the boundary signals;
+    what happens within the step is differentiated directly. Other traces are read with window 0
+    to the letter instead: boundary signals times the traces after the step.
     """
-    p = steps.pieces()
-    seed = steps.seed(p)
-    held = steps.trace_inputs(p)
-    signals = p.signals(seed)
+    o = steps.open()
     grads = Gradients()
-    advanced = steps.memory.advance(p, held)
-    rule = steps.rule
-    if steps.window == 0 and isinstance(rule, TraceRule) and rule.textbook:
-        assert isinstance(steps.memory, TraceMemory)
-        credits = _read_after(p, steps.memory, seed, signals, advanced, grads)
-        steps.add_direct(p, credits, signals, grads)
-    else:
-        steps.add_direct(p, signals.products, signals, grads)
+    advanced = o.advance()
+    memory = steps.memory
+    if isinstance(memory, StepMemory):
+        _read_step(o, memory, advanced, grads)
+    elif isinstance(memory, TraceMemory):
+        _read_traces(o, memory, advanced, grads)
+    return o.close(advanced, grads)
+
+
+def _read_traces(
+    o: Opened, memory: TraceMemory, advanced: dict[str, Any], grads: Gradients
+) -> None:
+    steps, p = o.steps, o.pieces
+    signals = p.signals(o.seed)
+    if steps.linear:
+        steps.add_direct(p, o.credits(signals), signals, grads)
         for state, x in signals.states.items():
             rename(p.builder, x, f"dL_d{short(state)}")
-        steps.memory.read(held, steps.entry_signals(p, seed, signals), grads)
-    return steps.close(p, advanced, grads)
+        memory.read_slots(o.held, o.entering(signals), grads)
+    elif steps.window > 0:
+        steps.add_direct(p, signals.products, signals, grads)
+        memory.read(o.held, signals.states, grads)
+    else:
+        credits = o.past_states(signals)
+        for relation in steps.structure.relations:
+            new, _ = o.arriving(relation.states)
+            memory.read_one(relation, advanced, at_places(relation, new), grads)
+        steps.add_direct(p, credits, signals, grads)
 
 
-def _read_after(
-    p: Pieces, memory: TraceMemory, seed: Tracer, signals: Signals, advanced: dict[str, Tracer],
-    grads: Gradients,
-) -> dict[Use, Tracer]:  # fmt: skip
-    """Contract boundary signals with the advanced traces, and return what is left to credit.
-
-    What the trace counts of the present step is ``u`` times the boundary signal; the rest of
-    the derivative (paths past the states, or through mixing tails) stays direct.
-    """
-    structure = memory.structure
-    rest: dict[Use, Tracer] = dict(signals.products)
-    for relation in structure.relations:
-        boundary, _ = p.boundary_signals(seed, relation.states)
-        ell = at_places(relation, boundary)
-        memory.read_one(relation, advanced, ell, grads)
-        counted = p.view(relation).u.dot(ell, relation.axes.y)
-        for use, x in apart(relation, counted.laid(relation.axes.y)).items() if counted else ():
-            alone = sum(use in r.uses for r in structure.relations) == 1
-            if alone and _wholly_counted(structure, relation, use.output):
-                rest.pop(use, None)
-            elif use in rest:
-                rest[use] = ops.sub(rest[use], x)
-    return rest
-
-
-def _wholly_counted(structure: Structure, relation: HiddenParamOpRelation, y: Value) -> bool:
-    """Whether every path from ``y`` to this step's loss is in ``u`` times the signal."""
-    loss = structure.program.output("loss").value
-    for state, place in relation.places.items():
-        if not place.everywhere and structure.influence.cut(y, state) is not None:
-            return False
-    states = (structure.states[n][1] for n in relation.states)
-    boundary = {v for v in states if isinstance(v, Value)}
-    return not structure.dependence.leads_avoiding(y, loss, boundary)
+def _read_step(o: Opened, memory: StepMemory, advanced: dict[str, Any], grads: Gradients) -> None:
+    steps, p = o.steps, o.pieces
+    if steps.window > 0:
+        signals = p.signals(o.seed)
+        steps.add_direct(p, signals.products, signals, grads)
+        memory.read_step(o.step, o.held, signals.states, grads)
+        return
+    past = o.past_all_states()
+    steps.add_direct(p, past.products, past, grads)
+    new, old = o.arriving(tuple(memory.model.states))
+    memory.read_step(o.step, advanced, new, grads)
+    memory.read_step(o.step, o.held, old, grads)

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from etp_ir.errors import NotSupportedError, nearest
 
-from ..rules.base import LearningRule, LinearTraceRule, TraceRule
+from ..rules.base import LearningRule, OnlineRule
 from .sequence import Plan
 
 # What one chunk may hold of per-step values; above it the sequence is cut into several chunks.
@@ -46,19 +46,21 @@ def parse_schedule(schedule: str | int) -> tuple[str, int | None]:
 
 
 def choose(
-    rule: LearningRule, window: int, schedule: str | int, length: int,
+    rule: LearningRule, linear: bool, window: int, schedule: str | int, length: int,
     bytes_per_step: Callable[[], int],
 ) -> Choice:  # fmt: skip
     """Return the plan for ``length`` steps with fixed weights.
 
     Parameters
     ----------
+    linear
+        Whether all that the rule keeps is a linear recurrence.
     bytes_per_step
         Returns the bytes of the values that one step of a chunk keeps for later; called only
         where the choice depends on them.
     """
     kind, given = parse_schedule(schedule)
-    if not isinstance(rule, TraceRule):
+    if not isinstance(rule, OnlineRule):
         return Choice(Plan("window", length), "sequence", "the whole sequence is differentiated")
     if kind == "step" or length == 1:
         if window < 2:
@@ -70,7 +72,6 @@ def choose(
     if window >= 2:
         width = -(-width // window) * window
     width = min(width, length)
-    linear = isinstance(rule, LinearTraceRule)
     if not linear and window >= 2:
         return Choice(Plan("window", window), f"chunk({window})",
                       "a chunk is one window: the trace of this rule is not linear")  # fmt: skip

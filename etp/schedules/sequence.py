@@ -339,9 +339,9 @@ def _start(b: Builder, port: Input, lanes: tuple[Lane, ...]) -> Tracer:
     """Return the adjoints and products after the last step: zero, and the identity."""
     type = port.type
     for lane in lanes:
-        for s in lane.states:
+        for s in lane.coordinates:
             if port.name == lane.product(s, s):
-                if not lane.members[0].places[s].wide:
+                if not lane.members[0].places[s[1]].wide:
                     return ops.full(b, type.shape, 1.0, type.dtype)
                 n = type.shape[-1]
                 one = ops.reshape(unit(b, TensorType(type.dtype, (n,))), (n, n))

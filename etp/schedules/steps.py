@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from attrs import define, field
@@ -13,25 +14,188 @@ from etp_ir.core import Operand, Program, Role, Value
 from etp_ir.errors import ModelError
 from etp_ir.passes.simplify import simplify
 from etp_ir.tracer import Tracer, operand
-from etp_ir.types import DType, TensorType
+from etp_ir.types import U32, DType, TensorType
 
 from ..compiler.axes import float_dtype
+from ..compiler.boundary import MODULATOR, Boundary
+from ..compiler.numbers import StepNumbers
 from ..compiler.pieces import Pieces, Signals
 from ..compiler.places import at_places
+from ..compiler.step_view import ModelView, StepView
 from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..compiler.uses import Use
+from ..compiler.view import apart
+from ..keys import SEQUENCE, STEP
 from ..rules.algebra import Vec
-from ..rules.base import LearningRule
-from .memory import Gradients, Memory, SignalOf, memory_of, signals_on, zeros
-from .traces import TraceArray
+from ..rules.base import LearningRule, OnlineRule
+from ..rules.linear import Recurrence
+from ..signals.base import Shared
+from .memory import Entering, Gradients, Memory, StepMemory, TraceMemory, memory_of, zeros
+from .traces import STEPS, TraceArray
 
 SEED = "loss_weight"
 BOUNDARY = "boundary"
 # First parts of the names of what is handed backwards in time, see `adjoint`.
-RESERVED = ("later.", "ahead.", "exact.", "product.", "source.", "optimizer.")
+RESERVED = ("later.", "ahead.", "exact.", "product.", "source.", "optimizer.", "rule_")
 
 
-@define
+@define(slots=False)
+class Opened:
+    """A step program under construction, and what enters it.
+
+    Attributes
+    ----------
+    pieces
+        The program so far: the traced step.
+    seed
+        Weight of this step's loss.
+    held
+        Traces at entry, by name.
+    shared
+        Arrays of the rule and its signal that all examples share.
+    modulator
+        What was given beside the data.
+    numbers
+        Counter and random numbers.
+    """
+
+    steps: Steps
+    pieces: Pieces
+    seed: Tracer
+    held: dict[str, Tracer]
+    shared: dict[str, Tracer]
+    modulator: Tracer | None
+    numbers: StepNumbers
+    _at: dict[tuple[str, ...], Boundary] = field(init=False, factory=dict)
+
+    def at(self, states: Sequence[str]) -> Boundary:
+        """Return the boundary of the step for some states."""
+        key = tuple(states)
+        if key not in self._at:
+            kept = {n: self.held[a.name] for n, a in self.steps.kept.items() if a.name in self.held}
+            self._at[key] = Boundary(self.pieces, self.seed, key, self.shared, self.modulator, kept)
+        return self._at[key]
+
+    def arriving(self, states: Sequence[str]) -> tuple[Mapping[str, Tracer], Mapping[str, Tracer]]:
+        """Return the signals of the rule on new values of states, and on old ones past them."""
+        return self.steps.rule.signal.arriving(self.at(states))
+
+    def advance(self) -> dict[str, Tracer]:
+        """Return what the rule keeps after the step, by name."""
+        memory = self.steps.memory
+        if isinstance(memory, StepMemory):
+            return memory.advance_step(self.step, self.held)
+        return memory.advance(self.pieces, self.held, self.numbers)
+
+    @cached_property
+    def recurrences(self) -> dict[HiddenParamOpRelation, Recurrence]:
+        """The linear recurrence of every relation."""
+        memory = self.steps.memory
+        assert isinstance(memory, TraceMemory)
+        return memory.recurrences(self.pieces)
+
+    def entering(self, signals: Signals) -> Entering:
+        """Return the vectors that linear traces at entry are multiplied with.
+
+        With window 0 they are what the traces' own transition hands back of the signals at the
+        boundary, and what the loss reads of the old states directly.
+        """
+        if self.steps.window > 0:
+            return lambda relation: self.recurrences[relation].read(
+                at_places(relation, signals.states)
+            )
+
+        def textbook(relation: HiddenParamOpRelation) -> Mapping[str, Vec]:
+            new, old = self.arriving(relation.states)
+            moved = self.recurrences[relation]
+            back = moved.back(moved.read(at_places(relation, new)))
+            for slot, vector in moved.read(at_places(relation, old)).items():
+                back[slot] = back[slot] + vector if slot in back else vector
+            return back
+
+        return textbook
+
+    @cached_property
+    def step(self) -> StepView:
+        """The whole step, for rules that are written on it."""
+        structure = self.steps.structure
+        at = self.at(tuple(ModelView(structure).states))
+        return StepView(structure, self.pieces, self.numbers, at)
+
+    def past_all_states(self) -> Signals:
+        """Return the derivatives of this step's loss along paths that meet no new state."""
+        return self.pieces.signals(self.seed, past=self.at(tuple(self.steps.structure.states)).new)
+
+    def credits(self, signals: Signals) -> dict[Use, Tracer]:
+        """Return the derivative at every product that linear traces leave to this step.
+
+        With window 0 that is what the step adds to the traces, read by the rule's own signal, and
+        what leads to the loss past the states.
+        """
+        if self.steps.window > 0:
+            return signals.products
+        symmetric = self.steps.rule.signal.symmetric
+        if symmetric and all(r.is_influence for r in self.recurrences.values()):
+            return signals.products
+        credits = self.past_states(signals)
+        for relation, moved in self.recurrences.items():
+            new, _ = self.arriving(relation.states)
+            found = moved.at_result(moved.read(at_places(relation, new)), relation.axes.y)
+            for use, x in apart(relation, found.laid(relation.axes.y)).items() if found else ():
+                credits[use] = ops.add(credits[use], x) if use in credits else x
+        return credits
+
+    def past_states(self, signals: Signals) -> dict[Use, Tracer]:
+        """Return the derivative at every product along paths that traces do not count.
+
+        What a trace counts of the present step is ``u`` times the boundary signal; paths past
+        the states, or through mixing tails, stay direct.
+        """
+        structure = self.steps.structure
+        rest: dict[Use, Tracer] = dict(signals.products)
+        for relation in structure.relations:
+            boundary, _ = self.at(relation.states).pull()
+            ell = at_places(relation, boundary)
+            counted = self.pieces.view(relation).u.dot(ell, relation.axes.y)
+            parts = apart(relation, counted.laid(relation.axes.y)) if counted else {}
+            for use, x in parts.items():
+                alone = sum(use in r.uses for r in structure.relations) == 1
+                if alone and wholly_counted(structure, relation, use.output):
+                    rest.pop(use, None)
+                elif use in rest:
+                    rest[use] = ops.sub(rest[use], x)
+        return rest
+
+    def close(
+        self, traces: Mapping[str, Tracer], grads: Gradients,
+        extra: list[tuple[Any, Role]] | None = None,
+    ) -> Program:  # fmt: skip
+        """Finish the program: outputs, traces, gradients, extras, and what the signal learns."""
+        steps = self.steps
+        extra = list(extra or [])
+        found: Mapping[str, Tracer] = {}
+        if steps.kept or any(x.learned for x in steps.shared.values()):
+            found = steps.rule.signal.advance(self.at(tuple(steps.structure.states)))
+        kept = {a.name: found.get(n, self.held[a.name]) for n, a in steps.kept.items() if self.held}
+        for n, x in steps.shared.items():
+            if x.learned:
+                extra.append((found.get(n, traces.get(n, self.shared[n])), Role("buffer", (n,))))
+        own = {n: x for n, x in traces.items() if n not in steps.shared}
+        return steps.close(self.pieces, {**own, **kept}, grads, extra)
+
+
+def wholly_counted(structure: Structure, relation: HiddenParamOpRelation, y: Value) -> bool:
+    """Whether every path from ``y`` to this step's loss is in ``u`` times the signal."""
+    loss = structure.program.output("loss").value
+    for state, place in relation.places.items():
+        if not place.everywhere and structure.influence.cut(y, state) is not None:
+            return False
+    states = (structure.states[n][1] for n in relation.states)
+    boundary = {v for v in states if isinstance(v, Value)}
+    return not structure.dependence.leads_avoiding(y, loss, boundary)
+
+
+@define(slots=False)
 class Steps:
     """A compiled model as its step programs see it.
 
@@ -56,11 +220,13 @@ class Steps:
     trace_dtype: DType | None = None
     dtype: DType = field(init=False)
     memory: Memory = field(init=False)
+    shared: dict[str, Shared] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.dtype = float_dtype(self.structure.program)
         self.memory = memory_of(self.structure, self.rule, self.dtype, self.trace_dtype)
-        taken = {SEED, BOUNDARY, *(a.name for a in self.traces)}
+        self.shared = {**self.memory.shared, **self.rule.signal.shared(self.structure)}
+        taken = {SEED, BOUNDARY, MODULATOR, *self.shared, *(a.name for a in self.traces)}
         for port in self.structure.program.inputs:
             if port.name in taken or port.name.startswith(RESERVED):
                 raise ModelError(
@@ -69,9 +235,30 @@ class Steps:
                 )
 
     @property
+    def modulator_shape(self) -> tuple[int, ...]:
+        """Shape of the modulator of one step of one example."""
+        return ()
+
+    @cached_property
+    def kept(self) -> dict[str, TraceArray]:
+        """The arrays that the learning signal keeps for each example."""
+        shapes = self.rule.signal.kept(self.structure)
+        return {
+            n: TraceArray(
+                f"signal.{n}", Role("trace", ("signal", n)), TensorType(self.dtype, shape)
+            )
+            for n, shape in shapes.items()
+        }
+
+    @cached_property
     def traces(self) -> list[TraceArray]:
-        """The arrays that the rule keeps."""
-        return self.memory.arrays
+        """The arrays that the rule and its signal keep."""
+        return [*self.memory.arrays, *self.kept.values()]
+
+    @cached_property
+    def linear(self) -> bool:
+        """Whether all that is kept is a linear recurrence."""
+        return self.memory.linear and not self.kept
 
     def pieces(self, form: str = "") -> Pieces:
         """Return a builder that starts as the traced step."""
@@ -87,14 +274,31 @@ class Steps:
         b.inputs += [p for p in self.structure.program.inputs if p.value in tables]
         return b
 
-    def seed(self, p: Pieces) -> Tracer:
-        """Return the weight of this step's loss."""
-        return Tracer(p.builder, p.builder.input(SEED, TensorType(self.dtype), "weight"))
-
-    def trace_inputs(self, p: Pieces) -> dict[str, Tracer]:
-        """Return the traces at entry, by name."""
+    def open(self, form: str = "", *, traces: bool = True) -> Opened:
+        """Return a step program under construction, with everything that enters it."""
+        p = self.pieces(form)
         b = p.builder
-        return {a.name: Tracer(b, b.input(a.name, a.type, a.role)) for a in self.traces}
+
+        def port(name: str, type: TensorType, role: Role | str) -> Tracer:
+            return Tracer(b, b.input(name, type, role))
+
+        seed = port(SEED, TensorType(self.dtype), "weight")
+        held = {a.name: port(a.name, a.type, a.role) for a in self.traces if traces}
+        shared = {
+            n: port(n, TensorType(self.dtype, x.shape), "buffer" if x.learned else "const")
+            for n, x in self.shared.items()
+        }
+        modulator = None
+        if self.rule.signal.modulated:
+            modulator = port(MODULATOR, TensorType(self.dtype, self.modulator_shape), "input")
+        keys: list[Tracer | None] = [None, None]
+        if isinstance(self.rule, OnlineRule) and self.rule.draws:
+            keys = [
+                port(f"rule_{per}", TensorType(U32, (2,)), Role("noise", (per,)))
+                for per in (STEP, SEQUENCE)
+            ]
+        numbers = StepNumbers(self.dtype, self.structure, b, held.get(STEPS), *keys)
+        return Opened(self, p, seed, held, shared, modulator, numbers)
 
     def later_inputs(self, p: Pieces) -> dict[str, Tracer]:
         """Return what later steps report on the new states."""
@@ -111,22 +315,6 @@ class Steps:
             x = signals.states.get(n)
             out.append((zeros(p.builder, old.type) if x is None else x, Role("signal", (n,))))
         return out
-
-    def entry_signals(self, p: Pieces, seed: Tracer, signals: Signals) -> SignalOf:
-        """Return the signals on old states that the traces at entry are read with.
-
-        With window 0 they are those that the traces' own transition hands back from the boundary
-        of the step, and what the loss reads of the old states directly.
-        """
-        if self.window > 0:
-            return signals_on(signals.states)
-
-        def textbook(relation: HiddenParamOpRelation) -> Vec:
-            new, old = p.boundary_signals(seed, relation.states)
-            back = p.view(relation).D.T @ at_places(relation, new)
-            return back + at_places(relation, old)
-
-        return textbook
 
     def add_direct(
         self, p: Pieces, credits: Mapping[Use, Tracer], signals: Signals, grads: Gradients

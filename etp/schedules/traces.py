@@ -8,13 +8,14 @@ from typing import Any
 from attrs import frozen
 
 from etp_ir import ops
-from etp_ir.core import Role, Value
+from etp_ir.core import Role
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
+from ..compiler.numbers import StepNumbers
 from ..compiler.structure import HiddenParamOpRelation
 from ..compiler.view import RelationView
-from ..rules.algebra import POSITION, TIED, Mat, Named, Vec, named
+from ..rules.algebra import POSITION, Mat, Named, Vec, named
 from ..rules.base import Slot
 
 STEPS = "steps"
@@ -47,20 +48,6 @@ class TraceArray:
     def shared(self) -> bool:
         """Whether all examples share the array."""
         return self.name == STEPS
-
-
-def extents(relation: HiddenParamOpRelation) -> dict[str, int]:
-    """Return the extent of each letter of a weight product."""
-    use, form = relation.use, relation.use.form
-    sizes = {TIED: len(relation.uses), **dict(zip(form.y, relation.y.type.shape, strict=True))}
-    sizes.update(zip(form.w, use.weight.type.shape, strict=True))
-    for join in form.joins.values():
-        index = join.index
-        shape = index.type.shape if isinstance(index, Value) else index.shape
-        sizes.update(zip(join.letters, shape, strict=True))
-    if use.input_type is not None and form.x is not None:
-        sizes.update(zip(form.x, use.input_type.shape, strict=True))
-    return sizes
 
 
 def relation_traces(
@@ -115,12 +102,12 @@ def read(
 
 def write(
     arrays: Sequence[TraceArray], relation: HiddenParamOpRelation, slots: Mapping[str, Slot],
-    traces: Mapping[str, Vec | Named],
+    traces: Mapping[str, Any],
 ) -> dict[str, Tracer | None]:  # fmt: skip
     """Return the arrays of one relation by name; None where a trace is zero."""
     out: dict[str, Tracer | None] = {}
     for a in arrays:
-        value = traces[a.slot]
+        value = traces[a.slot].on(slots[a.slot].axes)
         entry = value.entries.get(a.state or "") if isinstance(value, Vec) else value
         axes = slots[a.slot].axes + letters(relation, a.state)
         out[a.name] = None if entry is None else cast(entry.laid(axes), a.type.dtype)
@@ -132,12 +119,6 @@ def cast(x: Tracer, dtype: Any) -> Tracer:
     return x if x.dtype is dtype else ops.cast(x, dtype)
 
 
-def bare_view(relation: HiddenParamOpRelation) -> RelationView:
+def bare_view(relation: HiddenParamOpRelation, numbers: StepNumbers | None = None) -> RelationView:
     """Return a relation's view without its arrays, for reading a gradient."""
-    return RelationView(relation.name, relation, None, Vec({}), Mat({}), relation.axes)
-
-
-def slot_view(relation: HiddenParamOpRelation) -> RelationView:
-    """Return a relation's view that tells its letters and whether its product has an input."""
-    x: Any = ... if relation.use.form.x is not None else None
-    return RelationView(relation.name, relation, x, Vec({}), Mat({}), relation.axes)
+    return RelationView(relation.name, relation, None, Vec({}), Mat({}), relation.axes, numbers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from etp_ir.core import Program, Role
 from etp_ir.tracer import Tracer
 
-from .memory import Gradients, signals_on
+from .memory import Gradients
 from .steps import Steps
 
 
@@ -15,13 +15,12 @@ def exact_step(steps: Steps) -> Program:
     Inputs ``later.h`` hold what later steps report on the new states; outputs of the same roles
     hold what this step reports on the old ones.
     """
-    p = steps.pieces("window")
-    held = steps.trace_inputs(p)
-    signals = p.signals(steps.seed(p), later=steps.later_inputs(p))
+    o = steps.open("window")
+    p = o.pieces
+    signals = p.signals(o.seed, later=steps.later_inputs(p))
     grads = Gradients()
     steps.add_direct(p, signals.products, signals, grads)
-    advanced = steps.memory.advance(p, held)
-    return steps.close(p, advanced, grads, steps.later_outputs(p, signals))
+    return o.close(o.advance(), grads, steps.later_outputs(p, signals))
 
 
 def read_states(steps: Steps) -> Program:
@@ -33,5 +32,5 @@ def read_states(steps: Steps) -> Program:
         for n, (old, _) in steps.structure.states.items()
     }
     grads = Gradients()
-    steps.memory.read(held, signals_on(arriving), grads)
+    steps.memory.read(held, arriving, grads)
     return steps.finish_reading(b, grads)

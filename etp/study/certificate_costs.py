@@ -13,7 +13,7 @@ from etp_ir.errors import ETPError
 
 from ..compile import compile
 from ..learner import Learner
-from ..rules import LearningRule, TraceRule
+from ..rules import LearningRule, OnlineRule
 from .certificate_models import SAMPLES, Sample, data
 from .certificate_trial import quiet
 
@@ -94,7 +94,7 @@ def _cost(rule: LearningRule, sample: Sample, n: int, options: dict[str, Any]) -
         auto, held, stepped = learner("auto"), None, None
         report = auto.report()
         seconds = _best(auto, xs, ys)
-        if isinstance(rule, TraceRule):
+        if isinstance(rule, OnlineRule):
             stepped = _best(learner("step"), xs, ys)
             auto.step(xs[0], ys[0])
             held = sum(np.asarray(x).nbytes for x in auto.traces.values())

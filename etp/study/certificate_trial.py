@@ -19,7 +19,7 @@ from ..compiler.records import CompilationWarning
 from ..compiler.report import Report
 from ..learner import Learner
 from ..oracle import unrolled_gradient
-from ..rules import LearningRule, TraceRule
+from ..rules import LearningRule, OnlineRule
 from .certificate_models import Sample, data, sample
 
 Array = np.ndarray[Any, Any]
@@ -167,7 +167,7 @@ class Trial:
     @property
     def online(self) -> bool:
         """Whether the rule keeps something between steps, and can stream."""
-        return isinstance(self.rule, TraceRule)
+        return isinstance(self.rule, OnlineRule)
 
     @property
     def window(self) -> int:

@@ -420,11 +420,11 @@ EXAMPLES = (
         Kind.ALTERED_RULE, LEAKY, LEAK,
         "faded alters the trace of w", "", (("rule=Faded()", 'rule="d_rtrl"'),),
         before="""
-        class Faded(etp.rules.LinearTraceRule):
+        class Faded(etp.rules.TraceRule):
             name = "faded"
 
-            def trace(self, rel):
-                return etp.rules.Linear(decay=rel.D * 0.5, u=rel.u, x=rel.x)
+            def advance(self, rel, e):
+                return {"e": 0.5 * rel.D @ e["e"] + rel.u * rel.x}
         """,
         after=compiled("rule=Faded()"),
     ),

@@ -9,6 +9,7 @@ import pytest
 
 import etp
 from etp import compiler
+from etp.compiler.boundary import Boundary
 from etp.compiler.pieces import Pieces
 from etp_ir import ops
 from etp_ir.interpreter import evaluate
@@ -126,7 +127,7 @@ def test_it_is_the_signal_that_rules_are_given(cell: str) -> None:
     for group in graph.groups:
         pieces = Pieces(graph.structure, "probe")
         seed = ops.full(pieces.builder, (), 1.0, F64)
-        found, _ = pieces.boundary_signals(seed, group.states)
+        found, _ = Boundary(pieces, seed, group.states).pull()
         program = pieces.builder.finish([(s.value, f"signal({n})") for n, s in found.items()])
         wanted = evaluate(lower(program), given)
         view = compiler.add_hidden_perturbation(graph.structure, group)

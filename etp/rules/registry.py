@@ -1,0 +1,80 @@
+"""The registry of learning rules."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from etp_ir.errors import ETPError, nearest
+
+from .base import LearningRule
+
+_RULES: dict[str, type[LearningRule]] = {}
+
+
+def register(rule: type[LearningRule]) -> type[LearningRule]:
+    """Make a rule class available by its name and aliases; usable as a decorator."""
+    for name in (rule.name, *rule.aliases):
+        _RULES[name.lower()] = rule
+    return rule
+
+
+def available() -> list[str]:
+    """Return the names of all registered rules, aliases included."""
+    return sorted(_RULES)
+
+
+def registered() -> dict[str, type[LearningRule]]:
+    """Return the rule classes by their own name, without aliases."""
+    return {rule.name: rule for rule in sorted(set(_RULES.values()), key=lambda r: r.name)}
+
+
+def resolve(rule: str | LearningRule | type[LearningRule]) -> LearningRule:
+    """Return the rule object for a name, a class or an object.
+
+    A name may carry arguments, as in ``"snap(3)"`` or ``"pp_prop(decay=0.9)"``.
+
+    Raises
+    ------
+    etp.ETPError
+        If no rule has the name, or it does not take the arguments.
+    """
+    if isinstance(rule, LearningRule):
+        return rule
+    if isinstance(rule, type) and issubclass(rule, LearningRule):
+        return _made(rule, rule.__name__, (), {})
+    if isinstance(rule, str):
+        name, args, named = _parse(rule)
+        found = _RULES.get(name.strip().lower().replace("-", "_"))
+        if found is not None:
+            return _made(found, rule, args, named)
+        raise ETPError(f"no learning rule {rule!r}{nearest(name, available())}")
+    raise ETPError(f"rule must be a name, a rule class or a rule object, not {rule!r}")
+
+
+def _parse(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+    """Return name and arguments of a text such as ``"tbptt(1, 10)"``."""
+    name, bracket, _ = text.partition("(")
+    if not bracket:
+        return text, (), {}
+    try:
+        call = ast.parse(text.strip().replace("-", "_", name.count("-")), mode="eval").body
+        assert isinstance(call, ast.Call)
+        assert all(k.arg for k in call.keywords)
+        args = tuple(ast.literal_eval(a) for a in call.args)
+        return name, args, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError, AssertionError):
+        raise ETPError(
+            f"{text!r} is no rule with arguments\nwrite it as in 'tbptt(1, 10)' or "
+            "'pp_prop(decay=0.9)', numbers and words in quotes only"
+        ) from None
+
+
+def _made(
+    rule: type[LearningRule], text: str, args: tuple[Any, ...], named: dict[str, Any]
+) -> LearningRule:
+    try:
+        return rule(*args, **named)
+    except TypeError as error:
+        what = str(error).split(" ", 1)[-1]
+        raise ETPError(f"rule {text!r}: {rule.name} {what}") from None

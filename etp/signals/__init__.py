@@ -1,0 +1,15 @@
+"""Learning signals: how credit for the loss arrives at the states of a model.
+
+A new signal is one class in one module of this folder; a rule takes it as ``signal``.
+"""
+
+from .base import SYMMETRIC, Shared, Signal, Symmetric
+from .direct import DirectRandom, DirectTarget
+from .feedback import Adaptive, Random, SignMatched
+from .local import LocalReadout
+from .modulatory import Function, Modulatory
+
+__all__ = [
+    "SYMMETRIC", "Adaptive", "DirectRandom", "DirectTarget", "Function", "LocalReadout",
+    "Modulatory", "Random", "Shared", "SignMatched", "Signal", "Symmetric",
+]  # fmt: skip

@@ -1,0 +1,97 @@
+"""Signals that are given or computed, and no derivative of the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from etp_ir import ops
+from etp_ir.errors import ModelError
+from etp_ir.tracer import Tracer
+
+from .base import Arriving, Signal
+
+if TYPE_CHECKING:
+    from ..compiler.boundary import Boundary
+
+
+@frozen
+class Modulatory(Signal):
+    r"""A modulator that all units of a group share, such as a reward: a third factor.
+
+    .. math:: \ell_j = m^t
+
+    at what each unit emits; where units emit into no product, at their states.
+
+    Parameters
+    ----------
+    function
+        A function ``(output, target) -> modulator`` on ``etp.xp``, or None where the modulator is
+        given beside the data: ``learner.step(x, y, modulator=m)``, ``learner.grad(xs, ys,
+        modulator=ms)`` with ``ms`` of shape (T,), (T, B), or (T, B, groups) with ``per_group``.
+        The sign is that of a loss: a positive modulator lowers what the traces speak for.
+    per_group
+        Whether there is one number for each hidden group.
+
+    References
+    ----------
+    Frémaux and Gerstner, Frontiers in Neural Circuits 9:85, 2016.
+    """
+
+    function: Callable[[Any, Any], Any] | None = None
+    per_group: bool = False
+
+    why = "a modulator takes the place of the derivative of the loss"
+
+    @property
+    def modulated(self) -> bool:
+        """Whether the modulator is given beside the data."""
+        return self.function is None
+
+    def arriving(self, at: Boundary) -> Arriving:
+        if self.function is None:
+            assert at.modulator is not None
+            m = at.modulator
+        else:
+            m = at.traced(self.function(at.output, at.target))
+        m = at.scaled(m)
+        structure = at.pieces.structure
+        if self.per_group and m.ndim:
+            names = list(at.states)
+            number = next(i for i, g in enumerate(structure.groups) if names[0] in g.states)
+            m = ops.reshape(ops.slice_(m, (number,), (number + 1,), (1,)), ())
+        if m.ndim:
+            raise ModelError(f"a modulator is one number, got {m.type}; per_group=True for several")
+        if at.emitted:
+            spread = {n: ops.broadcast(m, v.type.shape, ()) for n, v in at.emitted.items()}
+            return at.pull(emitted=spread, loss=False)
+        return {n: ops.broadcast(m, v.type.shape, ()) for n, v in at.new.items()}, {}
+
+
+@frozen
+class Function(Signal):
+    """A signal of one's own.
+
+    Parameters
+    ----------
+    function
+        Called with the step, a `Boundary`: ``at.error`` (derivative of the loss by the output),
+        ``at.output``, ``at.target``, ``at.emitted`` (what units emit, by weight). It returns the
+        cotangent of what units emit, by the same names.
+    why
+        What is approximate about it, in words.
+    """
+
+    function: Callable[[Boundary], Any]
+    why: str = "the learning signal is a function of the user's"
+
+    def arriving(self, at: Boundary) -> Arriving:
+        found: dict[str, Tracer] = {n: at.traced(x) for n, x in dict(self.function(at)).items()}
+        unknown = sorted(set(found) - set(at.emitted))
+        if unknown:
+            raise ModelError(
+                f"no units emit into {unknown[0]!r}; there are {', '.join(at.emitted) or 'none'}"
+            )
+        return at.pull(emitted=found)
