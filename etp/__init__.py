@@ -24,6 +24,7 @@ from .compiler import (
 )
 from .control import cond, fori_loop, scan, while_loop
 from .conv import conv, conv_transpose
+from .data import MultiStepData, SingleStepData
 from .embedding import embedding
 from .fit import History
 from .functional import element_wise, matmul, spike, stop_gradient
@@ -42,10 +43,10 @@ __version__ = "0.1.0"
 __all__ = [
     "Buffer", "CompilationError", "CompilationRecord", "CompilationWarning", "DataError",
     "DiagnosticKind", "DiagnosticLevel", "ETPError", "History", "Learner", "ModelError", "Module",
-    "NotSupportedError", "Param", "ShapeError", "SparsePattern", "State", "TraceError", "backends",
-    "batch_mean", "checkpoint", "compile", "compile_etrace_graph", "cond", "conv",
-    "conv_transpose", "einsum", "element_wise", "embedding", "evaluation", "fori_loop",
-    "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn", "optim", "oracle", "random",
-    "random_pattern", "register_primitive", "rl", "rules", "scan", "sparse_matmul",
-    "sparse_pattern", "spike", "stop_gradient", "training", "while_loop", "xp",
+    "MultiStepData", "NotSupportedError", "Param", "ShapeError", "SingleStepData", "SparsePattern",
+    "State", "TraceError", "backends", "batch_mean", "checkpoint", "compile",
+    "compile_etrace_graph", "cond", "conv", "conv_transpose", "einsum", "element_wise", "embedding",
+    "evaluation", "fori_loop", "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn",
+    "optim", "oracle", "random", "random_pattern", "register_primitive", "rl", "rules", "scan",
+    "sparse_matmul", "sparse_pattern", "spike", "stop_gradient", "training", "while_loop", "xp",
 ]  # fmt: skip

@@ -11,6 +11,8 @@ from attrs import frozen
 from etp_ir.errors import ETPError, NotSupportedError, ShapeError, compose
 from etp_ir.types import DType, TensorType, type_of
 
+from .data import MultiStepData, SingleStepData
+
 Array = np.ndarray[Any, Any]
 
 
@@ -50,6 +52,8 @@ def as_array(data: Any, what: str) -> Any:
     DataError
         If it is ragged or holds something that is no number.
     """
+    if isinstance(data, SingleStepData):
+        data = data.data
     if hasattr(data, "detach") and hasattr(data, "cpu"):
         data = data.detach().cpu()
     if callable(getattr(data, "numpy", None)):  # PyTorch and TensorFlow
@@ -122,6 +126,8 @@ def check_finite(array: Any, what: str, axes: tuple[str, ...]) -> None:
     data = np.asarray(array)
     if data.dtype.kind != "f":
         return
+    if data.ndim and data.strides[0] == 0:
+        data = data[:1]  # steps that share their memory
     bad = ~np.isfinite(data)
     if bad.any():
         place = [int(i) for i in np.argwhere(bad)[0]]
@@ -151,6 +157,7 @@ def check_batch(
     DataError
         If there are no steps or examples, or ``check`` finds a number that is not finite.
     """
+    xs, ys = opened(xs, ys, step)
     x_word, y_word = ("x", "y") if step else ("xs", "ys")
     axes = ("example",) if step else ("step", "example")
     if not xs:
@@ -204,6 +211,57 @@ def _modulator(modulator: Any, length: int, size: int, step: bool) -> Any:
                     how=f"give it the shape {axes} with T = {length}, B = {size}")
         )  # fmt: skip
     return np.broadcast_to(array, (length, size, *array.shape[2:]))
+
+
+def opened(xs: dict[str, Any], ys: Any, step: bool) -> tuple[dict[str, Any], Any]:
+    """Return inputs and target out of what says how many steps they are of.
+
+    What is the same at all steps becomes a view (T, B, ...) in which they share their memory.
+
+    Raises
+    ------
+    DataError
+        If one step is given several, or nothing says how many steps there are.
+    ShapeError
+        If the number of examples differs.
+    """
+    given = {**xs, "ys": ys}
+    if not any(isinstance(x, (SingleStepData, MultiStepData)) for x in given.values()):
+        return xs, ys
+    still = {n: x.data for n, x in given.items() if isinstance(x, SingleStepData)}
+    several = {n: x.data for n, x in given.items() if isinstance(x, MultiStepData)}
+    if step and several:
+        what = next(iter(several))
+        raise DataError(
+            compose(f"{'y' if what == 'ys' else what} is MultiStepData, and a step takes the data "
+                    "of one", how="give what belongs to this step, or call predict, grad or fit "
+                    "with the whole sequence")
+        )  # fmt: skip
+    found = {**given, **still, **several}
+    if not step:
+        lead = next((n for n, x in found.items() if n not in still and x is not None), None)
+        if lead is None:
+            raise DataError(
+                compose("nothing says how many steps there are: all data are SingleStepData",
+                        how="give an input for all steps, (T, B, ...)")
+            )  # fmt: skip
+        found[lead] = as_array(found[lead], lead)
+        for name, data in still.items():
+            found[name] = _shared(name, as_array(data, name), tuple(found[lead].shape[:2]))
+    target = found.pop("ys")
+    return found, target
+
+
+def _shared(name: str, array: Any, lead: tuple[int, ...]) -> Any:
+    """Return one step (B, ...) seen at all steps."""
+    shape = tuple(array.shape)
+    if shape[:1] != lead[1:]:
+        wanted = _text((*lead[1:], "...")) if lead[1:] else "(B, ...)"
+        raise ShapeError(
+            compose(f"{name} is SingleStepData of shape {_text(shape)}: expected {wanted}",
+                    how="leave out the axis of steps, or pass an array (T, B, ...) as it is")
+        )  # fmt: skip
+    return np.broadcast_to(np.asarray(array), (*lead[:1], *shape))
 
 
 def _check_lead(word: str, array: Any, lead: tuple[int, ...], axes: tuple[str, ...]) -> None:
