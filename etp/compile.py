@@ -52,7 +52,8 @@ def compile(
         How much of the influence of weights on later states the rule follows: ``"diagonal"``
         (position by position, weight products cut out of the transition), ``"coupled"``
         (position by position, weight products left in), ``"sparse_n(N)"`` (what can be reached
-        in N - 1 further steps), ``"layered"`` (everything but feedback from later groups to
+        in N - 1 further steps), ``"group"`` (everything within a hidden group, nothing from one to
+        another), ``"layered"`` (everything but feedback from later groups to
         earlier ones) or ``"full"``. By default what the rule recommends.
     tail
         What happens where positions mix on the way from a weight to a state (normalisation,

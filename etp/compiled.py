@@ -20,13 +20,14 @@ from .compiler.emission import with_emissions
 from .compiler.report import Report, cost, parameter_reports
 from .compiler.scope import Scope
 from .compiler.status import Status, statuses
-from .compiler.structure import Structure, analyse
+from .compiler.structure import HiddenParamOpRelation, Structure, analyse
 from .model import TracedStep
-from .rules.base import LearningRule, OnlineRule
+from .rules.base import LearningRule, OnlineRule, TraceRule
 from .schedules.batching import batch_step
 from .schedules.forms import Forms
 from .schedules.planner import Choice, choose
 from .schedules.prices import ScopePrice, prices
+from .schedules.probe import coinciding
 from .schedules.sequence import CARRIED, Plan, Sequences
 from .schedules.steps import Steps
 from .schedules.training import Optimizer, Training, gradient_program
@@ -94,6 +95,7 @@ class Compiled:
     forms: Forms = field(init=False)
     streamed: bool = field(init=False, default=False)
     _sequences: dict[int, Sequences] = field(init=False, factory=dict)
+    _coinciding: frozenset[HiddenParamOpRelation] | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         o = self.options
@@ -124,7 +126,15 @@ class Compiled:
             Steps between two updates, and in a sequence.
         """
         o = self.options
-        return statuses(self.structure, o.rule, o.window, self._truncated(stretch, length))
+        truncated = self._truncated(stretch, length)
+        return statuses(self.structure, o.rule, o.window, truncated, self.coinciding)
+
+    def coinciding(self) -> frozenset[HiddenParamOpRelation]:
+        """Return the relations whose traces are the influence after all."""
+        rule = self.options.rule
+        if self._coinciding is None and isinstance(rule, TraceRule):
+            self._coinciding = coinciding(self.structure, rule, self.loss.constants)
+        return self._coinciding or frozenset()
 
     def diagnostics(
         self, stretch: int, length: int, size: int | None,
@@ -225,7 +235,7 @@ class Compiled:
             tuple(g.states for g in self.structure.groups),
             parameter_reports(self.structure, found, self.steps.traces, batch),
             self.diagnostics(stretch, length, batch, found), flops, moved,
-            str(o.scope), o.tail, {} if self.offline else self._prices(batch),
+            str(o.scope), o.tail, self._prices(batch) if isinstance(o.rule, TraceRule) else {},
         )  # fmt: skip
 
     def _prices(self, batch: int) -> dict[str, ScopePrice]:

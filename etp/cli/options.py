@@ -36,7 +36,7 @@ Window = Annotated[
 ]
 Scope = Annotated[
     str | None, typer.Option(help="How far influence is followed: diagonal, coupled, "
-                                  "'sparse_n(N)', layered or full. \\[default: the rule's]"),
+                                  "'sparse_n(N)', group, layered or full. \\[default: the rule's]"),
 ]  # fmt: skip
 Tail = Annotated[
     str, typer.Option(help="Where positions mix on the way to a state: diagonal (cut) or exact.")

@@ -132,21 +132,28 @@ def _closure(start: Iterable[str], edges: Edges) -> set[str]:
 
 
 def closed_coverage(
-    y: Value, influence: Influence, follows: Callable[[str, str], bool]
-) -> Coverage | None:
+    y: Value, influence: Influence, follows: Callable[[str, str], bool],
+    within: Sequence[str] | None = None,
+) -> Coverage | None:  # fmt: skip
     """Return the coverage of all that a product ever influences along the edges followed.
 
-    A state stays position by position as long as every path to it is.
+    A state stays position by position as long as every path to it is. With ``within`` only these
+    states are followed, and reached on paths that meet no other new state.
     """
     found: dict[str, Targets | None] = {}
-    for s in influence.live:
-        if influence.leads(y, s):
+    others = {
+        new for s, (_, new) in influence.states.items()
+        if within is not None and s not in within and isinstance(new, Value)
+    }  # fmt: skip
+    for s in influence.live if within is None else [s for s in within if s in influence.live]:
+        if influence.dependence.leads_avoiding(y, influence.states[s][1], others):
             found[s] = influence.reaches[s].targets[y] if influence.wise(y, s) else None
     if not found:
         return None
     edges = [
         (new, old) for old in influence.live for new in influence.live
         if influence.onward(new, old) and follows(new, old)
+        and (within is None or (new in within and old in within))
     ]  # fmt: skip
     kept = {edge for edge in edges if influence.keeps_positions(*edge)}
     changed = True

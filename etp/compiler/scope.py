@@ -8,7 +8,7 @@ from attrs import frozen
 
 from etp_ir.errors import NotSupportedError, nearest
 
-SCOPES = ("diagonal", "coupled", "sparse_n", "layered", "full")
+SCOPES = ("diagonal", "coupled", "sparse_n", "group", "layered", "full")
 TAILS = ("diagonal", "exact")
 
 
@@ -22,7 +22,7 @@ class Scope:
         ``diagonal``: the position-wise transition of each hidden group, weight products cut out;
         ``coupled``: the block of each position in the whole transition of its group, weight
         products left in; ``sparse_n``: what can be reached in ``hops - 1`` further steps;
-        ``layered``: everything but feedback from later groups to earlier ones; ``full``.
+        ``group``: everything within each hidden group, nothing from one to another; ``layered``: everything but feedback from later groups to earlier ones; ``full``.
     hops
         Of ``sparse_n``: 1 is ``coupled``.
     """
@@ -69,8 +69,8 @@ def parse_scope(given: str | Scope | None, default: str = "diagonal") -> Scope:
         return Scope(str(name))
     close = nearest(name, list(SCOPES)) if isinstance(name, str) else ""
     raise NotSupportedError(
-        f"scope {scope!r} is none of 'diagonal', 'coupled', 'sparse_n(N)' with N >= 1, 'layered', "
-        f"'full'{close if name not in SCOPES else ''}"
+        f"scope {scope!r} is none of 'diagonal', 'coupled', 'sparse_n(N)' with N >= 1, 'group', "
+        f"'layered', 'full'{close if name not in SCOPES else ''}"
     )
 
 

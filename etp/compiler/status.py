@@ -6,6 +6,8 @@ carries a derivative is followed by the rule.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+
 from attrs import frozen
 
 from etp_ir.core import Operand, Value
@@ -17,6 +19,8 @@ from .pieces import Pieces
 from .structure import HiddenParamOpRelation, Structure
 from .uses import Use
 
+# Returns the relations whose traces are the influence, although the rule writes them otherwise.
+Coinciding = Callable[[], Collection[HiddenParamOpRelation]]
 FOLLOWED = "every path through time is followed"
 ALTERED = "replaces the transition or the source"
 EXACT, APPROXIMATE, DIRECT, UNREACHABLE = "exact", "approximate", "direct-only", "unreachable"
@@ -33,16 +37,20 @@ class Status:
 
 
 def statuses(
-    structure: Structure, rule: LearningRule, window: int, truncated: int | None = None
-) -> dict[str, Status]:
+    structure: Structure, rule: LearningRule, window: int, truncated: int | None = None,
+    coinciding: Callable[[], Collection[HiddenParamOpRelation]] = frozenset,
+) -> dict[str, Status]:  # fmt: skip
     """Return the status of every parameter by dotted path.
 
     Parameters
     ----------
     truncated
         Steps after which a rule that keeps nothing forgets, because weights change there.
+    coinciding
+        Returns the relations whose traces are the influence, although the rule writes them
+        otherwise; called only where that matters.
     """
-    judge = _Judge(structure, rule, window, truncated)
+    judge = _Judge(structure, rule, window, truncated, coinciding)
     return {
         port.name: judge.parameter(port.name, port.value)
         for port in structure.program.inputs_of("param")
@@ -51,9 +59,11 @@ def statuses(
 
 class _Judge:
     def __init__(
-        self, structure: Structure, rule: LearningRule, window: int, truncated: int | None
-    ) -> None:
+        self, structure: Structure, rule: LearningRule, window: int, truncated: int | None,
+        coinciding: Coinciding,
+    ) -> None:  # fmt: skip
         self.s, self.rule, self.window, self.truncated = structure, rule, window, truncated
+        self._coinciding = coinciding
         self.loss: Operand = structure.program.output("loss").value
         self.leads = structure.dependence.leads
         self.influence = structure.influence
@@ -119,15 +129,13 @@ class _Judge:
         if not related:
             cut = self.influence.cut(y, reached[0])
             return Status(DIRECT, f"it reaches {reached[0]} only through {told(cut)}")
-        if self.rule.approximation:
-            return Status(APPROXIMATE, self.rule.approximation)
         rule = self.rule
-        if (
-            isinstance(rule, TraceRule)
-            and not rule.unbiased
-            and any(self._departs(rule, r) for r in related)
-        ):
-            return Status(APPROXIMATE, f"{rule.name} {ALTERED}")
+        why = rule.approximation
+        if why is None and isinstance(rule, TraceRule) and not rule.unbiased:
+            departs = any(self._departs(rule, r) for r in related)
+            why = f"{rule.name} {ALTERED}" if departs else None
+        if why is not None and not all(r in self._coinciding() for r in related):
+            return Status(APPROXIMATE, why)
         lost = what_is_lost(self.s, use)
         if lost is not None:
             return Status(APPROXIMATE, lost)

@@ -282,6 +282,10 @@ def find_hidden_param_op_relations(
             for group in groups:
                 yield group, local_coverage(node.output, group.states, influence, scope, tail)
             return
+        if scope.name == "group":
+            for group in groups:
+                yield group, closed_coverage(node.output, influence, _everything, group.states)
+            return
         if pattern is not None:
             found = hop_coverage(node, influence, pattern, scope.hops)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from attrs import frozen
@@ -16,12 +17,13 @@ from ..compiler.coverage import DENSE, WISE
 from ..compiler.report import cost, shares
 from ..compiler.scope import Scope
 from ..compiler.status import EXACT, statuses
-from ..compiler.structure import Structure, analyse
-from ..rules.base import LearningRule
+from ..compiler.structure import HiddenParamOpRelation, Structure, analyse
+from ..rules.base import LearningRule, TraceRule
 from .memory import TraceMemory, memory_of
+from .probe import coinciding
 
 # Counting hops looks at every pair of positions, so it is priced only where it is in use.
-LADDER = ("diagonal", "coupled", "layered", "full")
+LADDER = ("diagonal", "coupled", "group", "layered", "full")
 
 
 @frozen
@@ -79,16 +81,21 @@ def prices(
     scopes += [] if inside in scopes else [inside]
     return {
         str(scope): _price(
-            analyse(program, constants, scope=scope, tail=tail), rule, window, stored, batch
-        )
+            analyse(program, constants, scope=scope, tail=tail), constants, rule, window, stored,
+            batch,
+        )  # fmt: skip
         for scope in scopes
     }
 
 
 def _price(
-    s: Structure, rule: LearningRule, window: int, stored: DType | None, batch: int
-) -> ScopePrice:
-    found = statuses(s, rule, window)
+    s: Structure, constants: Mapping[str, Any], rule: LearningRule, window: int,
+    stored: DType | None, batch: int,
+) -> ScopePrice:  # fmt: skip
+    def same() -> frozenset[HiddenParamOpRelation]:
+        return coinciding(s, rule, constants) if isinstance(rule, TraceRule) else frozenset()
+
+    found = statuses(s, rule, window, coinciding=cache(same))
     memory = memory_of(s, rule, float_dtype(s.program), stored)
     assert isinstance(memory, TraceMemory)
     sizes = dict.fromkeys(found, 0)
