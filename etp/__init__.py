@@ -13,7 +13,19 @@ from etp_ir.errors import (
     TraceError,
 )
 
-from . import backends, checkpoint, init, losses, nn, optim, oracle, random, rl, rules
+from . import (
+    backends,
+    checkpoint,
+    init,
+    losses,
+    nn,
+    optim,
+    oracle,
+    random,
+    rl,
+    rules,
+    signals,
+)
 from .compile import compile
 from .compiler import (
     CompilationRecord,
@@ -48,5 +60,6 @@ __all__ = [
     "compile_etrace_graph", "cond", "conv", "conv_transpose", "einsum", "element_wise", "embedding",
     "evaluation", "fori_loop", "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn",
     "optim", "oracle", "random", "random_pattern", "register_primitive", "rl", "rules", "scan",
-    "sparse_matmul", "sparse_pattern", "spike", "stop_gradient", "training", "while_loop", "xp",
+    "signals", "sparse_matmul", "sparse_pattern", "spike", "stop_gradient", "training",
+    "while_loop", "xp",
 ]  # fmt: skip

@@ -104,6 +104,11 @@ def compile(
             f"{chosen.name} keeps no traces: scope and tail have no meaning\n"
             "leave them out, or choose an online rule"
         )
+    if isinstance(chosen, rules.StepRule) and scope is not None and followed.name != "full":
+        raise NotSupportedError(
+            f"{chosen.name} follows all states at once: scope {scope!r} has no meaning\n"
+            "leave it out, or choose a rule that keeps traces of each weight"
+        )
     options = Options(chosen, window, schedule, stored, followed, tail)
     learner = Learner(
         model, options=options, loss=loss, backend=runner, batch_size=batch_size,

@@ -16,7 +16,7 @@ from .kinds import DiagnosticKind
 from .losses import lost_edges
 from .paths import Paths
 from .positions import Cut
-from .status import EXACT, UNREACHABLE, Status
+from .status import LOSSLESS, Status
 from .structure import HiddenParamOpRelation, Structure, no_feedback
 
 
@@ -61,7 +61,7 @@ class Case:
     def lossy(self, parameter: str) -> bool:
         """Whether some path through time of a parameter is not followed."""
         found = self.statuses.get(parameter)
-        return found is not None and found.status not in (EXACT, UNREACHABLE)
+        return found is not None and found.status not in LOSSLESS
 
     @cached_property
     def lossy_relations(self) -> tuple[HiddenParamOpRelation, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..rules.base import StepRule
 from .case import Case
 from .kinds import DiagnosticKind, DiagnosticLevel, kind_of, level_of
 from .records import CompilationRecord, CompilationWarning, by_kind, in_order, record, warn
@@ -25,7 +26,7 @@ LOSSES = frozenset({
     DiagnosticKind.MOVED_POSITIONS, DiagnosticKind.CROSS_GROUP, DiagnosticKind.NO_TRANSITION,
     DiagnosticKind.BEYOND_SCOPE, DiagnosticKind.OPAQUE_REGION,
     DiagnosticKind.APPROXIMATE_RULE, DiagnosticKind.ALTERED_RULE, DiagnosticKind.WINDOW_ZERO,
-    DiagnosticKind.TRUNCATED,
+    DiagnosticKind.TRUNCATED, DiagnosticKind.OTHER_SIGNAL,
 })  # fmt: skip
 
 
@@ -53,9 +54,11 @@ def _choices(case: Case) -> Iterator[CompilationRecord]:
             DiagnosticKind.TRUNCATED, f"{rule.name} sees {steps} of the past: weights change "
             f"after every {steps.removeprefix('one ')}",
         )  # fmt: skip
+    if not rule.signal.symmetric:
+        yield from _signal(case)
     if rule.approximation:
         traced = dict.fromkeys(p for r in s.relations for p in s.weights[r.use].params)
-        for name in traced:
+        for name in case.statuses if isinstance(rule, StepRule) else traced:
             if case.lossy(name):
                 yield record(
                     DiagnosticKind.APPROXIMATE_RULE, f"{rule.name} approximates the trace of "
@@ -85,6 +88,23 @@ def _choices(case: Case) -> Iterator[CompilationRecord]:
             DiagnosticKind.ROUNDED_TRACES,
             f"traces are kept as {stored.array_name}, states as {kept.array_name}",
         )  # fmt: skip
+
+
+def _signal(case: Case) -> Iterator[CompilationRecord]:
+    """Yield what a learning signal that is no derivative means."""
+    rule = case.rule
+    if case.window > 0:
+        yield record(
+            DiagnosticKind.UNUSED_SIGNAL, f"with window {case.window} the signal "
+            f"{type(rule.signal).__name__} of {rule.name} is not used",
+        )  # fmt: skip
+        return
+    for name, status in case.statuses.items():
+        if status.reason == rule.signal.why:
+            yield record(
+                DiagnosticKind.OTHER_SIGNAL, f"credit for {name} comes from the signal "
+                f"{type(rule.signal).__name__}", parameter=name, why=status.reason,
+            )  # fmt: skip
 
 
 def _remainder(case: Case, found: list[CompilationRecord]) -> Iterator[CompilationRecord]:

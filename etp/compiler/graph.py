@@ -15,7 +15,7 @@ from .diagnostics import LOSSES
 from .kinds import DiagnosticKind, DiagnosticLevel, kind_of, level_of
 from .paths import Paths
 from .records import CompilationRecord
-from .status import EXACT, UNREACHABLE, Status
+from .status import LOSSLESS, Status
 from .story import parameter_story, state_story
 from .structure import HiddenGroup, HiddenParamOpRelation, Structure
 
@@ -98,7 +98,7 @@ class ETraceGraph:
             self._known(parameter, self.paths.params, "parameter")
             states = self._states_of(parameter)
             status = self.statuses.get(parameter)
-            lossy = status is None or status.status not in (EXACT, UNREACHABLE)
+            lossy = status is None or status.status not in LOSSLESS
             found = [
                 r for r in found
                 if r.parameter == parameter

@@ -279,6 +279,18 @@ class DiagnosticKind(Enum):
         "train on larger batches, or normalise each example with etp.nn.GroupNorm or LayerNorm",
     )  # fmt: skip
 
+    OTHER_SIGNAL = (
+        "ETP609", "info",
+        "the learning signal of the rule is no derivative of the loss",
+        "give the rule the signal etp.signals.Symmetric(), or choose a rule that has it",
+    )  # fmt: skip
+    UNUSED_SIGNAL = (
+        "ETP610", "warning",
+        "a window of one step or more differentiates the loss exactly, so the learning signal of "
+        "the rule is not used",
+        "compile with window=0, which reads traces by the rule's own signal",
+    )  # fmt: skip
+
     def __init__(self, code: str, level: str, meaning: str, mend: str) -> None:
         self.code = code
         self.level = DiagnosticLevel(level)

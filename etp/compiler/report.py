@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from ..schedules.traces import TraceArray
 
 LEVELS = {"info": "dim", "warning": "yellow", "error": "red"}
-STYLES = {"exact": "green", "approximate": "yellow", "direct-only": "red", "unreachable": "red"}
+STYLES = {
+    "exact": "green", "unbiased": "green", "approximate": "yellow", "direct-only": "red",
+    "unreachable": "red",
+}  # fmt: skip
 
 
 @frozen

@@ -22,7 +22,8 @@ class Scope:
         ``diagonal``: the position-wise transition of each hidden group, weight products cut out;
         ``coupled``: the block of each position in the whole transition of its group, weight
         products left in; ``sparse_n``: what can be reached in ``hops - 1`` further steps;
-        ``group``: everything within each hidden group, nothing from one to another; ``layered``: everything but feedback from later groups to earlier ones; ``full``.
+        ``group``: everything within each hidden group, nothing from one to another;
+        ``layered``: everything but feedback from later groups to earlier ones; ``full``.
     hops
         Of ``sparse_n``: 1 is ``coupled``.
     """

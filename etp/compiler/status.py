@@ -25,6 +25,8 @@ FOLLOWED = "every path through time is followed"
 ALTERED = "replaces the transition or the source"
 EXACT, APPROXIMATE, DIRECT, UNREACHABLE = "exact", "approximate", "direct-only", "unreachable"
 UNBIASED = "unbiased"
+# Statuses of gradients that leave out nothing.
+LOSSLESS = (EXACT, UNBIASED, UNREACHABLE)
 IN_THE_MEAN = "every path through time is followed, in the mean over the rule's random numbers"
 
 

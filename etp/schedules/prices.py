@@ -79,13 +79,12 @@ def prices(
     """
     scopes = [Scope(name) for name in LADDER]
     scopes += [] if inside in scopes else [inside]
-    return {
-        str(scope): _price(
-            analyse(program, constants, scope=scope, tail=tail), constants, rule, window, stored,
-            batch,
-        )  # fmt: skip
-        for scope in scopes
-    }
+
+    def price(scope: Scope) -> ScopePrice:
+        structure = analyse(program, constants, scope=scope, tail=tail)
+        return _price(structure, constants, rule, window, stored, batch)
+
+    return {str(scope): price(scope) for scope in scopes}
 
 
 def _price(

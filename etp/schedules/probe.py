@@ -43,7 +43,7 @@ Array = np.ndarray[Any, Any]
 def coinciding(
     structure: Structure, rule: TraceRule, constants: Mapping[str, Any]
 ) -> frozenset[HiddenParamOpRelation]:
-    """Return the relations whose gradient under a rule is that of the influence within the scope."""
+    """Return the relations whose traces give the gradient of the influence within the scope."""
     dtype = float_dtype(structure.program)
     memories = [
         TraceMemory(structure, r, dtype, dtype) for r in (rule, resolve("d_rtrl"))
@@ -97,9 +97,7 @@ def _program(structure: Structure, memories: list[TraceMemory], dtype: DType) ->
         held = {a.name: port(f"probe.{i}.{a.name}", a.type, "trace") for a in memory.arrays}
         numbers = StepNumbers(dtype, structure, b, held.get(STEPS))
         advanced = memory.advance(p, held, numbers)
-        pairs += [
-            (x.value, Role("value", (f"next.probe.{i}.{n}",))) for n, x in advanced.items()
-        ]
+        pairs += [(x.value, Role("value", (f"next.probe.{i}.{n}",))) for n, x in advanced.items()]
         for k, relation in enumerate(structure.relations):
             grads = Gradients()
             memory.read_one(relation, advanced, at_places(relation, ell), grads)

@@ -107,6 +107,22 @@ MIXING = """
 self.h.value = 0.9 * self.h + xp.tanh(etp.matmul(x, self.w) + etp.matmul(self.h, self.u))
 return self.h.value
 """
+READ = LEAKY + "    self.readout = etp.Param(np.ones((3, 3)))\n"
+READING = """
+self.h.value = 0.9 * self.h + etp.matmul(x, self.w)
+return etp.matmul(self.h.value, self.readout)
+"""
+ANSWERED = """
+from attrs import frozen
+
+@frozen
+class Answered(etp.rules.TraceRule):
+    signal: etp.signals.Signal
+    name = "answered"
+
+    def advance(self, rel, e):
+        return {"e": rel.D @ e["e"] + rel.u * rel.x}
+"""
 ALL_PATHS = ((COMPILE, compiled('scope="full"')),)
 ALL_TAILS = ((COMPILE, compiled('tail="exact"')),)
 
@@ -473,5 +489,15 @@ EXAMPLES = (
         learner = etp.compile(Net(), "d_rtrl", "mse", backend="numpy")
         learner.grad(xs, ys)
         """,
+    ),
+    Example(
+        Kind.OTHER_SIGNAL, READ, READING, "credit for w comes from the signal Random", "",
+        (("etp.signals.Random()", "etp.signals.Symmetric()"),), before=ANSWERED,
+        after=compiled("rule=Answered(etp.signals.Random()), window=0"),
+    ),
+    Example(
+        Kind.UNUSED_SIGNAL, READ, READING,
+        "with window 1 the signal Random of answered is not used", "", (("window=1", "window=0"),),
+        before=ANSWERED, after=compiled("rule=Answered(etp.signals.Random()), window=1"),
     ),
 )  # fmt: skip
