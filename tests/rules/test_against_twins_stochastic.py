@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.rules.against import M, OUT, Case, check
+from tests.rules.against import OUT, Case, M, check
 from tests.rules.drawn import signs
 from tests.rules.twins import leaky_tanh, low_rank
 
