@@ -22,7 +22,7 @@ from .compiler.scope import Scope
 from .compiler.status import Status, statuses
 from .compiler.structure import Structure, analyse
 from .model import TracedStep
-from .rules.base import LearningRule, OnlineRule
+from .rules.base import LearningRule, OnlineRule, TraceRule
 from .schedules.batching import batch_step
 from .schedules.forms import Forms
 from .schedules.planner import Choice, choose
@@ -225,7 +225,7 @@ class Compiled:
             tuple(g.states for g in self.structure.groups),
             parameter_reports(self.structure, found, self.steps.traces, batch),
             self.diagnostics(stretch, length, batch, found), flops, moved,
-            str(o.scope), o.tail, {} if self.offline else self._prices(batch),
+            str(o.scope), o.tail, self._prices(batch) if isinstance(o.rule, TraceRule) else {},
         )  # fmt: skip
 
     def _prices(self, batch: int) -> dict[str, ScopePrice]:
