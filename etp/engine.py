@@ -20,6 +20,7 @@ from .indices import IndexRange, check_indices, index_ranges
 from .keys import Stretch
 from .losses import check_labels
 from .model import Module, TracedStep, trace_step
+from .schedules.still import held_still
 from .sequences import Batch, DataError, check_batch, step_type
 from .traced import with_loss
 
@@ -143,12 +144,23 @@ class Engine:
         return self.seen
 
     def executable(
-        self, key: tuple[Any, ...], owner: Any, make: Callable[[], Program]
-    ) -> Executable:
-        """Return the executable for a key, compiling the program that ``make`` returns once."""
-        full = (id(owner), *key)
+        self, key: tuple[Any, ...], owner: TracedStep | Compiled, make: Callable[[], Program],
+        batch: Batch | None = None,
+    ) -> Executable:  # fmt: skip
+        """Return the executable for a key, compiling the program that ``make`` returns once.
+
+        For a batch parts of which are the same at all steps, it takes these for one step.
+        """
+        still = () if batch is None else batch.still
+        full = (id(owner), *key, *still)
         if full not in self.executables:
-            self.executables[full] = self.backend.compile(make())
+            program = make()
+            if batch is not None and still:
+                step = owner.step if isinstance(owner, Compiled) else owner
+                ports = dict(zip(batch.xs, step.inputs, strict=True))
+                targets = [p.name for p in program.inputs_of("target") if "ys" in still]
+                program = held_still(program, [*(ports[n] for n in still if n != "ys"), *targets])
+            self.executables[full] = self.backend.compile(program)
         return self.executables[full]
 
     # -- arguments and results --------------------------------------------------------------
@@ -185,6 +197,9 @@ class Engine:
                 given[port.name] = weights.astype(self.dtype.numpy())
             elif port.role.kind == "noise":
                 given[port.name] = draw.keys(port.role.of[0], batch.length, batch.size)
+        for port in program.inputs_of("input", "target"):
+            if port.name in given and given[port.name].ndim > port.type.rank:
+                given[port.name] = given[port.name][0]  # the same at all steps
         return {p.name: given[p.name] for p in program.inputs if p.name in given}
 
     def _modulator(self, batch: Batch, shape: tuple[int, ...]) -> Any:

@@ -181,7 +181,7 @@ def train_batch(
     types: dict[str, TensorType] = {n: type_of(x) for n, x in state.items()}
     run = engine.executable(
         ("train", length, batch.size, every, optimizer), compiled,
-        lambda: compiled.training(length, batch.size, every, optimizer, types),
+        lambda: compiled.training(length, batch.size, every, optimizer, types), batch,
     )  # fmt: skip
     weights = loss_weights(batch.mask, "mean", every)
     draw, after = learner.draws.sequence()

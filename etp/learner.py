@@ -138,7 +138,7 @@ class Learner:
         step = engine.trace(batch, training)
         run = engine.executable(
             ("predict", batch.length, batch.size), step,
-            lambda: predict_program(step, batch.length, batch.size),
+            lambda: predict_program(step, batch.length, batch.size), batch,
         )  # fmt: skip
         draw, after = self.draws.sequence()
         if not training:
@@ -184,7 +184,7 @@ class Learner:
         compiled = self.compile(batch)
         run = engine.executable(
             ("grad", batch.length, batch.size), compiled,
-            lambda: compiled.gradient(batch.length, batch.size),
+            lambda: compiled.gradient(batch.length, batch.size), batch,
         )  # fmt: skip
         draw, after = self.draws.sequence()
         out = run(engine.arguments(run.program, compiled.step, compiled.loss.constants,

@@ -34,6 +34,8 @@ class Batch:
         Weight of each step's loss before reduction, (T, B).
     modulator
         What is given beside the data, (T, B) or (T, B, groups), or None.
+    still
+        Names of the inputs, and ``ys``, that are views of one step.
     """
 
     xs: dict[str, Any]
@@ -42,6 +44,7 @@ class Batch:
     length: int
     size: int
     modulator: Any = None
+    still: tuple[str, ...] = ()
 
 
 def as_array(data: Any, what: str) -> Any:
@@ -157,7 +160,7 @@ def check_batch(
     DataError
         If there are no steps or examples, or ``check`` finds a number that is not finite.
     """
-    xs, ys = opened(xs, ys, step)
+    xs, ys, still = opened(xs, ys, step)
     x_word, y_word = ("x", "y") if step else ("xs", "ys")
     axes = ("example",) if step else ("step", "example")
     if not xs:
@@ -190,7 +193,7 @@ def check_batch(
     length, size = (1, *lead)[-2:]
     weights = _mask(mask, length, size, step)
     given = _modulator(modulator, length, size, step)
-    return Batch(arrays, target, weights, length, size, given)
+    return Batch(arrays, target, weights, length, size, given, still)
 
 
 def _modulator(modulator: Any, length: int, size: int, step: bool) -> Any:
@@ -213,10 +216,11 @@ def _modulator(modulator: Any, length: int, size: int, step: bool) -> Any:
     return np.broadcast_to(array, (length, size, *array.shape[2:]))
 
 
-def opened(xs: dict[str, Any], ys: Any, step: bool) -> tuple[dict[str, Any], Any]:
+def opened(xs: dict[str, Any], ys: Any, step: bool) -> tuple[dict[str, Any], Any, tuple[str, ...]]:
     """Return inputs and target out of what says how many steps they are of.
 
-    What is the same at all steps becomes a view (T, B, ...) in which they share their memory.
+    What is the same at all steps becomes a view (T, B, ...) in which they share their memory; the
+    names of such inputs, and ``ys`` for the target, come third.
 
     Raises
     ------
@@ -227,7 +231,7 @@ def opened(xs: dict[str, Any], ys: Any, step: bool) -> tuple[dict[str, Any], Any
     """
     given = {**xs, "ys": ys}
     if not any(isinstance(x, (SingleStepData, MultiStepData)) for x in given.values()):
-        return xs, ys
+        return xs, ys, ()
     still = {n: x.data for n, x in given.items() if isinstance(x, SingleStepData)}
     several = {n: x.data for n, x in given.items() if isinstance(x, MultiStepData)}
     if step and several:
@@ -249,7 +253,7 @@ def opened(xs: dict[str, Any], ys: Any, step: bool) -> tuple[dict[str, Any], Any
         for name, data in still.items():
             found[name] = _shared(name, as_array(data, name), tuple(found[lead].shape[:2]))
     target = found.pop("ys")
-    return found, target
+    return found, target, () if step else tuple(still)
 
 
 def _shared(name: str, array: Any, lead: tuple[int, ...]) -> Any:

@@ -186,6 +186,9 @@ class Agent(ABC):
             "count": self._count, "td_error": self.td_error, "groups": dict(self._groups),
         }  # fmt: skip
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_updater": None}
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned.
 

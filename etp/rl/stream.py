@@ -19,7 +19,7 @@ from ..learner import Learner
 
 Arrays = dict[str, Any]
 # What has to be as it was before a step for the step to be taken again.
-_PLACE = ("stream", "draws", "buffers")
+_PLACE = ("stream", "draws", "buffers", "rule_arrays")
 
 
 def learner_for(model: Any, rule: Any, loss: Callable[..., Any], options: Any) -> Learner:
@@ -80,14 +80,17 @@ def look(learner: Learner, x: Any) -> np.ndarray[Any, Any]:
 
 
 def gradients(learner: Learner, x: Any, targets: Sequence[Any]) -> list[Arrays]:
-    """Advance the stream by one step on ``x``; return the gradient for each target."""
+    """Advance the stream by one step on ``x``; return the gradient for each target.
+
+    What the rule keeps learns from the first target.
+    """
     before = {name: getattr(learner, name) for name in _PLACE}
     found = []
-    for target in targets:
+    for target in reversed(targets):
         learner.__dict__.update(before)
         learner.step(single(x), single(target))
         found.append(learner.gradients)
-    return found
+    return found[::-1]
 
 
 class Updater:

@@ -17,12 +17,15 @@ from ..rules import LearningRule
 from .alignment import Alignment, align
 from .certificate_checks import CHECKS, CONTRADICTS, NOT_ASKED, Finding
 from .certificate_costs import Costs, costs
-from .certificate_draws import Moments, moments
+from .certificate_draws import Moments
 from .certificate_dump import elsewhere
 from .certificate_models import SAMPLES, sample
-from .certificate_subject import Subject, subject
+from .certificate_subject import Subject, subject, told_where
 from .certificate_trial import Trial
 from .lags import LagProfile, lag_profile
+
+# Draws for each example, over which credit by lag is averaged.
+COPIES = 32
 
 
 @frozen
@@ -73,10 +76,9 @@ class ModelCertificate:
     moments: Moments | None = None
     schedule: str = ""
 
-    @property
-    def exact(self) -> int:
-        """Parameters whose gradient is called exact."""
-        return sum(p.status == "exact" for p in self.parameters.values())
+    def count(self, status: str) -> int:
+        """Return the number of parameters of a status."""
+        return sum(p.status == status for p in self.parameters.values())
 
 
 @frozen
@@ -177,10 +179,11 @@ def certify(
     for trial in trials(found, models, options or {}, length):
         if heard is not None:
             heard(trial.sample.title)
-        done.append(certify_model(trial))
-        if trial.refused is None:
-            for one in chosen:
-                findings += one(trial)
+        with told_where(found.rule, f"on {trial.sample.name}"):
+            done.append(certify_model(trial))
+            if trial.refused is None:
+                for one in chosen:
+                    findings += one(trial)
     priced = None
     if with_costs:
         if heard is not None:
@@ -230,12 +233,14 @@ def certify_model(trial: Trial) -> ModelCertificate:
     profile = None
     if trial.online:
         try:
-            profile = lag_profile(trial.learner(), trial.xs, trial.ys)
+            copies = COPIES if trial.stochastic else 1
+            xs, ys = (np.repeat(a, copies, axis=1) for a in trial.probe)
+            profile = lag_profile(trial.learner(), xs, ys, modulator=trial.modulator)
         except ETPError:
             profile = None
     return ModelCertificate(
         one.name, one.title, None, found.overall, parameters, profile,
-        moments(trial) if trial.stochastic else None, trial.report.schedule,
+        trial.moments if trial.stochastic else None, trial.report.schedule,
     )  # fmt: skip
 
 

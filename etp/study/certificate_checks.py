@@ -15,8 +15,9 @@ from attrs import frozen
 from etp_ir.errors import NotSupportedError
 
 from .. import backends
-from ..compiler.status import APPROXIMATE, DIRECT, EXACT, UNREACHABLE
+from ..compiler.status import APPROXIMATE, DIRECT, EXACT, UNBIASED, UNREACHABLE
 from .alignment import align
+from .certificate_draws import LIMIT
 from .certificate_trial import Gradient, Trial, quiet
 from .lags import rule_shares
 
@@ -113,13 +114,19 @@ def alive(trial: Trial) -> Findings:
     yield (HOLDS if good else CONTRADICTS), f"{whole.ratio:.2g} of BPTT's norm", whole.norm, 0.0
 
 
-@check("of one step the gradient is that of BPTT, if the signal is")
+@check("of one step the gradient is that of BPTT, where the signal is")
 def one_step(trial: Trial) -> Findings:
     """At T = 1 there is no past to be approximated."""
-    if not trial.symmetric:
-        yield _not_asked("the signal is not the gradient of the loss")
-        return
     for window in sorted({0, trial.window}) if trial.online else [trial.window]:
+        if window == 0 and not trial.symmetric:
+            yield _not_asked("the signal is not the gradient of the loss")
+            continue
+        if window == 0 and trial.stochastic:
+            yield _not_asked("the rule draws: of one step it is right in the mean")
+            continue
+        if window == 0 and trial.delayed:
+            yield _not_asked("the rule hands out credit of the present step later")
+            continue
         got = trial.gradient(1, window=window)
         yield _below(f"window {window}", deviation(got, trial.exact(1)), SAME)
 
@@ -129,8 +136,7 @@ def verdict(trial: Trial) -> Findings:
     """Hold the status of every parameter against its measured deviation."""
     for window in sorted({0, trial.window}) if trial.online else [trial.window]:
         learner = trial.learner(window=window)
-        got = learner.grad(trial.xs, trial.ys, reduction="sum")[0]
-        found = align(got, trial.exact())
+        found = align(trial.of(learner, trial.xs, trial.ys), trial.exact())
         for name, report in learner.report().parameters.items():
             a = found.parameters[name]
             what = f"{name} at window {window} is {report.status}"
@@ -149,11 +155,11 @@ def verdict(trial: Trial) -> Findings:
                 )  # fmt: skip
 
 
-@check("a window as long as the sequence is BPTT, if the signal is")
+@check("a window as long as the sequence is BPTT")
 def whole_window(trial: Trial) -> Findings:
     """With the last T steps differentiated exactly, traces have nothing to add."""
-    if not trial.online or not trial.symmetric:
-        yield _not_asked("the rule has no window" if trial.symmetric else "another signal")
+    if not trial.online:
+        yield _not_asked("the rule has no window")
         return
     got = trial.gradient(window=trial.length)
     yield _below(f"window {trial.length}", deviation(got, trial.exact()), SAME)
@@ -166,9 +172,24 @@ def lags_add_up(trial: Trial) -> Findings:
         yield _not_asked("the rule keeps nothing" if not trial.online else "steps of a stream "
                          "are differentiated one at a time")  # fmt: skip
         return
-    got, whole = rule_shares(trial.learner(), trial.xs, trial.ys, range(trial.length))
+    got, whole = rule_shares(
+        trial.learner(), trial.xs, trial.ys, range(trial.length), trial.modulator
+    )
     total = {n: sum(share[n] for share in got.values()) for n in whole}
     yield _below("of a loss at the last step", deviation(total, whole), SAME)
+
+
+@check("unbiased is what equals BPTT in the mean over draws")
+def unbiased(trial: Trial) -> Findings:
+    """Hold the mean over draws against the exact gradient, in standard errors."""
+    claimed = [n for n, p in trial.report.parameters.items() if p.status == UNBIASED]
+    if not claimed:
+        yield _not_asked("no gradient is called unbiased")
+        return
+    found = trial.moments
+    for name in claimed:
+        text = f"{name}: bias {found.bias:.1%} ± {found.noise:.1%}"
+        yield _below(text, found.parameters[name], LIMIT)
 
 
 # -- how it is computed ---------------------------------------------------------------------
@@ -202,11 +223,11 @@ def streaming(trial: Trial) -> Findings:
         return
     learner = trial.learner()
     total: Gradient = {}
-    for x, y in zip(trial.xs, trial.ys, strict=True):
-        learner.step(x, y)
+    for t in range(trial.length):
+        trial.step(learner, t)
         for name, g in learner.gradients.items():
-            total[name] = total.get(name, 0) + np.asarray(g) / trial.length
-    want = trial.learner().grad(trial.xs, trial.ys)[0]
+            total[name] = total.get(name, 0) + np.asarray(g) * trial.batch
+    want = trial.gradient()
     yield _below("sum over steps", deviation(total, want), SAME)
 
 
@@ -219,10 +240,8 @@ def all_backends(trial: Trial) -> Findings:
         return
     single = trial.gradient(dtype="float32")
     for name in others:
-        learner = trial.learner(dtype="float32", backend=name)
-        got = learner.grad(trial.xs, trial.ys, reduction="sum")[0]
-        as_numpy = {n: learner.backend.to_numpy(g) for n, g in got.items()}
-        yield _below(name, deviation(as_numpy, single), SAME32)
+        got = trial.gradient(dtype="float32", backend=name)
+        yield _below(name, deviation(got, single), SAME32)
 
 
 # -- batches --------------------------------------------------------------------------------
@@ -237,10 +256,10 @@ def batch_is_a_sum(trial: Trial) -> Findings:
     total: Gradient = {}
     for i in range(trial.batch):
         learner.load_state_dict(start)
-        for name, g in _of_one(learner, trial.xs, trial.ys, i).items():
+        for name, g in _of_one(trial, learner, trial.xs, i).items():
             total[name] = total.get(name, 0) + g
     learner.load_state_dict(start)
-    want = learner.grad(trial.xs, trial.ys, reduction="sum")[0]
+    want = trial.of(learner, trial.xs, trial.ys)
     yield _below(f"{trial.batch} examples", deviation(total, want), SAME)
 
 
@@ -252,21 +271,20 @@ def no_cross_talk(trial: Trial) -> Findings:
         return
     learner = trial.learner()
     start = learner.state_dict()
-    before = _of_one(learner, trial.xs, trial.ys, 1)
+    before = _of_one(trial, learner, trial.xs, 1)
     moved = trial.xs.copy()
     moved[:, 0] += 10
     learner.load_state_dict(start)
-    after = _of_one(learner, moved, trial.ys, 1)
+    after = _of_one(trial, learner, moved, 1)
     off = max(float(np.abs(after[n] - g).max(initial=0)) for n, g in before.items())
     yield (HOLDS if off == 0 else CONTRADICTS), "largest change", off, 0.0
 
 
-def _of_one(learner: Any, xs: Any, ys: Any, example: int) -> Gradient:
+def _of_one(trial: Trial, learner: Any, xs: Any, example: int) -> Gradient:
     """Return the gradient of the loss of one example of a batch."""
     mask = np.zeros(xs.shape[:2])
     mask[:, example] = 1
-    found = learner.grad(xs, ys, mask, reduction="sum")[0]
-    return {n: np.array(g) for n, g in found.items()}
+    return trial.of(learner, xs, trial.ys, mask)
 
 
 # -- being kept -----------------------------------------------------------------------------
@@ -279,11 +297,11 @@ def round_trip(trial: Trial) -> Findings:
     one, other = trial.learner(), trial.another()
     half = trial.length // 2
     for t in range(half):
-        one.step(trial.xs[t], trial.ys[t])
+        trial.step(one, t)
     other.load_state_dict(one.state_dict())
     for t in range(half, trial.length):
-        one.step(trial.xs[t], trial.ys[t])
-        other.step(trial.xs[t], trial.ys[t])
+        trial.step(one, t)
+        trial.step(other, t)
     pairs = {**one.gradients, **one.stream}, {**other.gradients, **other.stream}
     off = [n for n in pairs[0] if not np.array_equal(pairs[0][n], pairs[1][n])]
     yield (CONTRADICTS if off else HOLDS), ", ".join(off) or "gradients and traces", None, None

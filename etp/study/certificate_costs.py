@@ -32,7 +32,8 @@ class Cost:
     units, weights
         Size of the model.
     flops, trace_bytes
-        By the formula of the report, when traces are advanced at every step.
+        By formula, when traces are advanced at every step: what the report counts, and the sizes
+        of the arrays that the rule declares.
     measured_bytes
         Bytes of the traces that a stream holds; None for a rule that keeps none between steps.
     seconds, seconds_by_step
@@ -93,24 +94,32 @@ def _cost(rule: LearningRule, sample: Sample, n: int, options: dict[str, Any]) -
     with quiet():
         auto, held, stepped = learner("auto"), None, None
         report = auto.report()
-        seconds = _best(auto, xs, ys)
+        seconds = _best(rule, auto, xs, ys)
         if isinstance(rule, OnlineRule):
-            stepped = _best(learner("step"), xs, ys)
-            auto.step(xs[0], ys[0])
+            stepped = _best(rule, learner("step"), xs, ys)
+            auto.step(xs[0], ys[0], **_modulator(rule, 0))
             held = sum(np.asarray(x).nbytes for x in auto.traces.values())
     weights = sum(int(p.size) for p in auto.params.values())
-    formula = sum(p.trace_bytes for p in report.parameters.values())
+    declared = auto.engine.last()[0].steps.traces
+    formula = sum(a.type.nbytes * (1 if a.shared else BATCH) for a in declared)
     return Cost(n, weights, report.flops_per_step, formula, held, seconds, stepped)
 
 
-def _best(learner: Learner, xs: Any, ys: Any) -> float:
+def _best(rule: LearningRule, learner: Learner, xs: Any, ys: Any) -> float:
     """Return the seconds per step of the fastest of a few runs."""
-    seconds = []
+    seconds, given = [], _modulator(rule, STEPS)
     for _ in range(4):  # the first one compiles
         began = perf_counter()
-        learner.grad(xs, ys)
+        learner.grad(xs, ys, **given)
         seconds.append(perf_counter() - began)
     return min(seconds) / STEPS
+
+
+def _modulator(rule: LearningRule, steps: int) -> dict[str, Any]:
+    """Return a modulator if the learning signal of a rule asks for one."""
+    if not rule.signal.modulated:
+        return {}
+    return {"modulator": np.ones(steps) if steps else 1.0}
 
 
 def _powers(rows: tuple[Cost, ...]) -> dict[str, float]:

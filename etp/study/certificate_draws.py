@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
 
-from .certificate_trial import Gradient, Trial, quiet
+if TYPE_CHECKING:
+    from .certificate_trial import Trial
 
 Array = np.ndarray[Any, Any]
 # Standard errors that a mean may lie off: beyond them less than once in a million tests.
@@ -61,10 +62,9 @@ def moments(trial: Trial, calls: int = 60, copies: int = 32) -> Moments:
     names = list(exact)
     learner = trial.learner(batch_size=copies)
     rows = []
-    with quiet():
-        for _ in range(calls):
-            found = learner.grad(xs, ys, reduction="sum")[0]
-            rows.append({n: np.asarray(found[n]) / copies for n in names})
+    for _ in range(calls):
+        found = trial.of(learner, xs, ys)
+        rows.append({n: found[n] / copies for n in names})
     samples = {n: np.stack([r[n].ravel() for r in rows]) for n in names}
     want = {n: exact[n].ravel() for n in names}
     scores = {n: _score(samples[n], want[n]) for n in names}
@@ -89,9 +89,3 @@ def _score(samples: Array, target: Array) -> float:
     # Directions along which nothing is drawn: then the deviation itself must be rounding.
     floor = 1e-12 * np.linalg.norm(directions, axis=1) * max(float(np.linalg.norm(target)), 1e-300)
     return float(np.max(np.abs(along.mean(0)) / np.maximum(error, floor)))
-
-
-def relevant(gradient: Gradient) -> dict[str, bool]:
-    """Return which parameters have a gradient to speak of."""
-    largest = max(float(np.linalg.norm(g)) for g in gradient.values())
-    return {n: float(np.linalg.norm(g)) > 1e-9 * largest for n, g in gradient.items()}

@@ -6,6 +6,8 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -86,6 +88,34 @@ def _from_file(path: Path) -> ModuleType:
     finally:
         sys.path.remove(str(path.resolve().parent))
     return module
+
+
+@contextmanager
+def told_where(rule: LearningRule, doing: str) -> Iterator[None]:
+    """Turn what goes wrong within the code of a rule into an error with its file and line.
+
+    Raises
+    ------
+    etp.ETPError
+        In place of an error raised in the file that the rule is written in, or by what that calls.
+    """
+    try:
+        yield
+    except ETPError:
+        raise
+    except Exception as error:
+        path = Path(inspect.getfile(type(rule))).resolve()
+        line, trace = None, error.__traceback__
+        while trace is not None:
+            if Path(trace.tb_frame.f_code.co_filename).resolve() == path:
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        if line is None:
+            raise
+        raise ETPError(
+            compose(f"{type(rule).__name__} fails {doing}: {type(error).__name__}: {error}",
+                    where=f"at {path}:{line}", how="mend the rule there")
+        ) from error  # fmt: skip
 
 
 def _unusable(path: Path, error: Exception) -> ETPError:

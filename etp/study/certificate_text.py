@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..compiler.status import EXACT, UNBIASED
 from .alignment import Alignment
 from .certificate_checks import CHECKS, HOLDS, NOT_ASKED, SAME, Finding
 
@@ -96,10 +97,11 @@ def table(*columns: str, title: str = "") -> Table:
 
 def _models(certificate: Certificate) -> Table:
     lags = [k for k in LAGS if any(k in _of_lags(m) for m in certificate.models)]
+    drawn = any(m.moments for m in certificate.models)
     found = table(
         "against BPTT", "exact", "cosine", "deviation", *(f"lag {k}" for k in lags), "schedule",
         title="cosine and relative deviation of the gradient; of each lag, of what the loss at T "
-              "owes to step T - lag",
+              "owes to step T - lag" + (", a mean over draws" if drawn else ""),
     )  # fmt: skip
     for m in certificate.models:
         if m.overall is not None:
@@ -113,8 +115,10 @@ def row(m: ModelCertificate, lags: list[int]) -> list[str]:
     found = _of_lags(m)
     cells = [cell(found[k]) if k in found else "-" for k in lags]
     same = m.overall.deviation < SAME
+    unbiased = m.count(UNBIASED)
+    exact = f"{m.count(EXACT)} of {len(m.parameters)}"
     return [
-        m.title, f"{m.exact} of {len(m.parameters)}", _cosine(m.overall),
+        m.title, f"{exact}, {unbiased} unbiased" if unbiased else exact, _cosine(m.overall),
         "equal" if same else f"{m.overall.deviation:.2g}", *cells,
     ]  # fmt: skip
 

@@ -20,6 +20,7 @@ from ..compiler.report import Report
 from ..learner import Learner
 from ..oracle import unrolled_gradient
 from ..rules import LearningRule, OnlineRule
+from .certificate_draws import Moments, moments
 from .certificate_models import Sample, data, sample
 
 Array = np.ndarray[Any, Any]
@@ -113,9 +114,19 @@ class Trial:
     def gradient(self, length: int | None = None, **options: Any) -> Gradient:
         """Return the gradient of the summed loss of the first steps, by a fresh learner."""
         t = length or self.length
+        return self.of(self.learner(**options), self.xs[:t], self.ys[:t])
+
+    def of(self, learner: Learner, xs: Array, ys: Array, mask: Any = None) -> Gradient:
+        """Return what a learner makes of data: the gradient of the summed loss."""
+        given = {} if self.modulator is None else {"modulator": self.modulator[: len(xs)]}
         with quiet():
-            found = self.learner(**options).grad(self.xs[:t], self.ys[:t], reduction="sum")[0]
-        return {n: np.asarray(g) for n, g in found.items()}
+            found = learner.grad(xs, ys, mask, reduction="sum", **given)[0]
+        return {n: np.array(learner.backend.to_numpy(g)) for n, g in found.items()}
+
+    def step(self, learner: Learner, t: int) -> None:
+        """Advance the stream of a learner by one step of the probe."""
+        given = {} if self.modulator is None else {"modulator": self.modulator[t]}
+        learner.step(self.xs[t], self.ys[t], **given)
 
     def exact(self, length: int | None = None, batch: int | None = None) -> Gradient:
         """Return the same by back-propagation."""
@@ -128,6 +139,13 @@ class Trial:
     def probe(self) -> tuple[Array, Array]:
         """Inputs and targets (T, B, ...)."""
         return data(self.length, self.batch)
+
+    @cached_property
+    def modulator(self) -> Array | None:
+        """A modulator for each step, (T,), if the learning signal asks for one."""
+        if not self.rule.signal.modulated:
+            return None
+        return np.random.default_rng(2).normal(size=self.length)
 
     @property
     def xs(self) -> Array:
@@ -164,6 +182,11 @@ class Trial:
         """The rule's gradient of the whole probe."""
         return self.gradient()
 
+    @cached_property
+    def moments(self) -> Moments:
+        """Bias and variance over draws."""
+        return moments(self)
+
     @property
     def online(self) -> bool:
         """Whether the rule keeps something between steps, and can stream."""
@@ -176,22 +199,19 @@ class Trial:
 
     @cached_property
     def stochastic(self) -> bool:
-        """Whether the rule draws random numbers that the model does not ask for."""
-        stages = self.main.program
-        drawn = {p.name for p in stages.compiled.inputs_of("noise")}
-        return bool(drawn - {p.name for p in stages.traced.inputs_of("noise")})
+        """Whether the rule draws random numbers."""
+        return isinstance(self.rule, OnlineRule) and self.rule.draws
 
     @cached_property
     def adapts(self) -> bool:
         """Whether the rule learns arrays of its own that its gradient depends on."""
         learner = self.learner()
-        before = {n: np.array(learner.backend.to_numpy(x)) for n, x in learner.buffers.items()}
-        with quiet():
-            learner.grad(self.xs, self.ys)
-        return any(
-            not np.array_equal(learner.backend.to_numpy(x), before[n])
-            for n, x in learner.buffers.items()
-        )
+        found = []
+        for t in (1, self.length):
+            self.of(learner, self.xs[:t], self.ys[:t])
+            arrays = learner.rule_arrays.items()
+            found.append({n: np.array(learner.backend.to_numpy(x)) for n, x in arrays})
+        return any(not np.array_equal(x, found[1][n]) for n, x in found[0].items())
 
     @cached_property
     def digest(self) -> str:
@@ -201,7 +221,11 @@ class Trial:
         return sha256(text.encode()).hexdigest()
 
     @property
+    def delayed(self) -> bool:
+        """Whether the rule hands out credit of the present step later, by its own account."""
+        return bool(getattr(self.rule, "delayed", False))
+
+    @property
     def symmetric(self) -> bool:
         """Whether the signal is the gradient of the loss itself."""
-        signal = getattr(self.rule, "signal", None)
-        return signal is None or bool(getattr(signal, "symmetric", False))
+        return self.rule.signal.symmetric

@@ -138,12 +138,12 @@ def _compete(done: dict[str, RuleResult], trial: Trial, watch: Watch | None) -> 
     finally:
         if trial.points:
             runs = (*done[label].runs, trial.result())
-            done[label] = evolve(done[label], runs=runs, cost=_cost(trial, runs))
+            cost = _timed(done[label].cost or trial.cost(), runs)
+            done[label] = evolve(done[label], runs=runs, cost=cost)
 
 
-def _cost(trial: Trial, runs: tuple[Run, ...]) -> Cost:
+def _timed(cost: Cost, runs: tuple[Run, ...]) -> Cost:
     known = [run.seconds_per_step for run in runs if run.seconds_per_step > 0]
-    cost = trial.cost()
     return evolve(cost, seconds=fmean(known)) if known else cost
 
 

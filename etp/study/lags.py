@@ -78,7 +78,7 @@ class LagProfile:
 
 
 def lag_profile(
-    learner: Learner, xs: Any, ys: Any, lags: Iterable[int] | None = None
+    learner: Learner, xs: Any, ys: Any, lags: Iterable[int] | None = None, modulator: Any = None
 ) -> LagProfile:
     """Return how the shares of each lag stand to those of back-propagation.
 
@@ -90,6 +90,8 @@ def lag_profile(
         Inputs and targets (T, B, ...); the loss is that of the last step.
     lags
         By default all, from 0 to T - 1.
+    modulator
+        One for each step, (T,), if the learning signal asks for it.
 
     Raises
     ------
@@ -98,7 +100,7 @@ def lag_profile(
     """
     length = len(xs)
     wanted = sorted({k for k in (range(length) if lags is None else lags) if 0 <= k < length})
-    got, whole = rule_shares(learner, xs, ys, wanted)
+    got, whole = rule_shares(learner, xs, ys, wanted, modulator)
     want = exact_shares(learner, xs, ys)
     largest = max(_norm({n: s[length - 1 - k] for n, s in want.items()}) for k in range(length))
     shares = []
@@ -115,7 +117,7 @@ def lag_profile(
 
 
 def rule_shares(
-    learner: Learner, xs: Any, ys: Any, lags: Iterable[int]
+    learner: Learner, xs: Any, ys: Any, lags: Iterable[int], modulator: Any = None
 ) -> tuple[dict[int, Gradient], Gradient]:
     r"""Return :math:`\hat G_k` by lag, and the gradient of the loss at the last step.
 
@@ -127,20 +129,24 @@ def rule_shares(
     learner.reset()
     start = learner.state_dict()
     # The weight of each step is its share of the unmasked steps, of which there is one.
-    whole = _numpy(learner, learner.grad(xs, ys, mask)[0])
+    given: list[dict[str, Any]] = [{} for _ in range(length)]
+    if modulator is not None:
+        given = [{"modulator": m} for m in modulator]
+    every = {} if modulator is None else {"modulator": modulator}
+    whole = _numpy(learner, learner.grad(xs, ys, mask, **every)[0])
     starts = sorted({length - 1 - k for k in lags} | {length - k for k in lags})
     learner.load_state_dict(start)
     before = {}
     for t in range(length):
         if t in starts:
             before[t] = learner.state_dict()
-        learner.step(xs[t], ys[t], mask[t])
+        learner.step(xs[t], ys[t], mask[t], **given[t])
     kept = list(learner.traces)
     found: dict[int, Gradient] = {length: {n: np.zeros_like(g) for n, g in whole.items()}}
     for s, state in before.items():
         learner.load_state_dict(_emptied(state, kept))
         for t in range(s, length):
-            learner.step(xs[t], ys[t], mask[t])
+            learner.step(xs[t], ys[t], mask[t], **given[t])
         found[s] = _numpy(learner, learner.gradients)
     learner.load_state_dict(start)
     at = {k: length - 1 - k for k in lags}

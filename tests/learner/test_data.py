@@ -7,6 +7,8 @@ import pytest
 
 import etp
 from etp import MultiStepData, SingleStepData, xp
+from etp.sequences import opened
+from etp_backends.numpy.backend import NumpyBackend
 
 T, B, N, C = 6, 3, 2, 4
 rng = np.random.default_rng(0)
@@ -108,10 +110,42 @@ def test_an_example_and_a_checked_batch():
         learner(check=True).predict((XS, SingleStepData(bad)))
 
 
-def test_whole_numbers_stay_one_view():
-    from etp.sequences import opened
+def test_no_copies_for_the_steps_are_made():
+    """The programs take the context as it is, and what depends on it alone they compute once."""
 
-    xs, _ = opened({"x": XS, "c": SingleStepData(np.arange(B))}, None, False)
+    class Counting(NumpyBackend):
+        programs = []
+
+        def compile(self, program, **options):
+            self.programs.append(program)
+            return super().compile(program, **options)
+
+    backend = Counting()
+    a = learner(backend=backend)
+    xs = (XS, SingleStepData(CONTEXT))
+    a.predict(xs)
+    a.grad(xs, YS)
+    a.fit([(xs, YS)], etp.optim.sgd(0.1), update=4)
+    count = len(backend.programs)
+    assert count == 3
+    for program in backend.programs:
+        assert program.input("x.1").type.shape == (B, C)
+        assert program.input("x.0").type.shape == (T, B, N)
+        outside = [n.primitive.name for n in program.nodes]
+        assert "tanh" in outside  # of the context: before the loop
+        made = [v.type.shape for n in program.nodes for v in n.outputs
+                if n.primitive.name != "broadcast"]  # fmt: skip
+        assert (T, B, C) not in made
+    a.grad(xs, YS)
+    a.grad((XS + 1, SingleStepData(CONTEXT + 1)), YS)
+    assert len(backend.programs) == count
+    a.grad((XS, SPREAD), YS)
+    assert len(backend.programs) == count + 1
+
+
+def test_whole_numbers_stay_one_view():
+    xs, _, still = opened({"x": XS, "c": SingleStepData(np.arange(B))}, None, False)
+    assert still == ("c",)
     assert xs["c"].shape == (T, B)
     assert xs["c"].strides[0] == 0
     assert xs["c"].dtype == np.int32

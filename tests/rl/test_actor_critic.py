@@ -1,5 +1,7 @@
 """Actor-critic over recurrent networks, against a script of its own, and what agents promise."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -143,6 +145,36 @@ def test_an_agent_goes_on_bit_for_bit(rate, pending):
     assert played(agent) == played(other)
     for n, x in agent.params.items():
         np.testing.assert_array_equal(other.params[n], x)
+
+
+def test_an_agent_pickles_between_steps():
+    agent = actor(rate=rl.AdaptiveObGD())
+    played(agent, EPISODES[:1])
+    agent.act(EPISODES[0][0][0])
+    agent.learn(0.5)
+    other = pickle.loads(pickle.dumps(agent))
+    assert played(agent) == played(other)
+
+
+@pytest.mark.parametrize("rule", etp.rules.available())
+@pytest.mark.filterwarnings("ignore::etp.CompilationWarning")
+def test_any_rule_serves_or_says_why_not(rule):
+    cell = etp.nn.CTRNNCell(3, 4, rng=1)
+    agent = rl.ActorCritic(Heads(cell, 4, 2, rng=2), 2, rate=rl.ObGD(), rule=rule,
+                           entropy=0.01, backend="numpy")  # fmt: skip
+    before = {n: np.array(x) for n, x in agent.params.items()}
+    try:
+        errors = played(agent, EPISODES[:1])[1]
+    except NotSupportedError as error:
+        assert len(str(error).splitlines()) > 1  # noqa: PT017
+        return
+    except etp.DataError as error:
+        assert "modulator" in str(error)  # noqa: PT017
+        return
+    assert np.isfinite(errors).all()
+    moved = {n for n, x in agent.params.items() if (np.asarray(x) != before[n]).any()}
+    assert {"value.weight", "policy.weight"} <= moved
+    assert any(n.startswith("cell.") for n in moved)
 
 
 def test_a_learner_lends_its_rule_and_weights():
