@@ -210,15 +210,18 @@ class StepView(ModelView):
         """Return random signs in the shapes of a bundle, or of shapes by path."""
         return Bundle({n: self.numbers.signs(_shape(x)) for n, x in like.items()})
 
-    def normal(self, like: Mapping[str, Any], *, per: str = "step") -> Bundle:
+    def normal(
+        self, like: Mapping[str, Any], *, per: str = "step", number: int = 0
+    ) -> Bundle:  # fmt: skip
         """Return normally distributed numbers in the shapes of a bundle, or of shapes by path.
 
         With ``per="sequence"`` they are the same in every step, and in every call for equal
-        paths.
+        paths of parameters and an equal number of the draw.
         """
         if per == "step":
             return Bundle({n: self.numbers.normal(_shape(x)) for n, x in like.items()})
-        order = {n: 1000 + k for k, n in enumerate(self.params)}
+        first = 1000 + number * len(self.params)
+        order = {n: first + k for k, n in enumerate(self.params)}
         return Bundle({
             n: self.numbers.normal(_shape(x), per=per, stream=order[n]) for n, x in like.items()
         })  # fmt: skip

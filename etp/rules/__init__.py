@@ -27,12 +27,16 @@ for _module in iter_modules(__path__):
 
 from .bptt import BPTT  # noqa: E402
 from .d_rtrl import DRTRL  # noqa: E402
+from .forward_gradient import ForwardGradient  # noqa: E402
+from .kf_rtrl import KFRTRL  # noqa: E402
 from .pp_prop import PPProp  # noqa: E402
+from .r_kf_rtrl import RKFRTRL  # noqa: E402
 from .rtrl import RTRL  # noqa: E402
 from .uoro import UORO  # noqa: E402
 
 __all__ = [
-    "BPTT", "Bundle", "DRTRL", "Kind", "LearningRule", "Mat", "Named", "OnlineRule", "PER_INPUT",
-    "PER_RESULT", "PER_WEIGHT", "PPProp", "RTRL", "Slot", "StepRule", "TraceRule", "Traces", "UORO",
-    "Vec", "available", "register", "registered", "resolve",
+    "BPTT", "Bundle", "DRTRL", "ForwardGradient", "KFRTRL", "Kind", "LearningRule", "Mat", "Named",
+    "OnlineRule", "PER_INPUT", "PER_RESULT", "PER_WEIGHT", "PPProp", "RKFRTRL", "RTRL", "Slot",
+    "StepRule", "TraceRule", "Traces", "UORO", "Vec", "available", "register", "registered",
+    "resolve",
 ]  # fmt: skip

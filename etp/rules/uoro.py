@@ -7,17 +7,13 @@ from typing import TYPE_CHECKING, Any, final
 
 from attrs import frozen
 
-from etp_ir import ops
-
 from .base import StepRule
 from .bundle import Bundle
+from .ratios import ratio
 from .registry import register
 
 if TYPE_CHECKING:
     from ..compiler.step_view import ModelView, StepView
-
-# Keeps the ratios of norms finite where a vector is still zero.
-EPSILON = 1e-7
 
 
 @final
@@ -65,13 +61,8 @@ class UORO(StepRule):
         nu = step.signs(step.states)
         moved = step.jvp(e["s"])
         _, made = step.vjp(nu)
-        rho0, rho1 = _ratio(e["theta"], moved), _ratio(made, nu)
+        rho0, rho1 = ratio(e["theta"], moved), ratio(made, nu)
         return {"s": rho0 * moved + rho1 * nu, "theta": e["theta"] / rho0 + made / rho1}
 
     def gradient(self, step: StepView, e: Mapping[str, Any], ell: Bundle) -> Mapping[str, Any]:
         return ell.dot(e["s"]) * e["theta"]
-
-
-def _ratio(a: Bundle, b: Bundle) -> Any:
-    """Return the square root of a ratio of norms."""
-    return ops.sqrt(ops.div(ops.add(a.norm(), EPSILON), ops.add(b.norm(), EPSILON)))

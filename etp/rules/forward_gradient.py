@@ -1,0 +1,78 @@
+"""Forward gradients: directional derivatives along random directions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, final
+
+from attrs import field, frozen
+
+from ..sequences import as_count
+from .base import StepRule
+from .bundle import Bundle
+from .registry import register
+
+if TYPE_CHECKING:
+    from ..compiler.step_view import ModelView, StepView
+
+
+@final
+@register
+@frozen
+class ForwardGradient(StepRule):
+    r"""Forward-mode gradient along random directions.
+
+    .. math::
+        \dot h^t = J^t \dot h^{t-1} + F^t v, \qquad
+        g^t = \frac1K \sum_k (\ell^t\cdot\dot h^t_k)\,v_k
+
+    with :math:`v_k \sim \mathcal N(0, I)` over all parameters that reach a state, the same in all
+    steps of a sequence and drawn again in each, not stored.
+
+    Parameters
+    ----------
+    probes
+        Number :math:`K` of directions.
+
+    Notes
+    -----
+    Memory
+        the states, once for each direction.
+    Time
+        one product with the derivative of the step for each direction.
+    Exactness
+        unbiased while weights are fixed; its variance grows with the number of parameters over
+        :math:`K`.
+    Reference
+        Baydin et al., arXiv:2202.08587, 2022; Silver et al., ICLR 2022 (DODGE).
+
+    Examples
+    --------
+    >>> import etp
+    >>> etp.rules.resolve("forward_gradient(8)")
+    ForwardGradient(probes=8)
+    """
+
+    probes: int = field(default=1, converter=lambda k: as_count(k, "probes"))
+
+    name = "forward_gradient"
+    aliases = ("dodge",)
+    default_window = 0
+    unbiased = True
+    draws = True
+    reads_step = True
+
+    def arrays(self, model: ModelView) -> Mapping[str, Any]:
+        return {f"s{k}": model.states for k in range(self.probes)}
+
+    def advance(self, step: StepView, e: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {f"s{k}": step.jvp(e[f"s{k}"], self._direction(step, k)) for k in range(self.probes)}
+
+    def gradient(self, step: StepView, e: Mapping[str, Any], ell: Bundle) -> Mapping[str, Any]:
+        total = Bundle({})
+        for k in range(self.probes):
+            total = total + ell.dot(e[f"s{k}"]) / self.probes * self._direction(step, k)
+        return total
+
+    def _direction(self, step: StepView, k: int) -> Bundle:
+        return step.normal(step.params, per="sequence", number=k)
