@@ -76,6 +76,9 @@ class LearningRule(ABC):
         How credit arrives at the states: the learning signal.
     emits
         Whether what spiking units emit counts as a state of theirs, so that traces of it are kept.
+    delayed
+        Whether credit for what is done in a step is handed out later, at least in part. Of one
+        step the textbook form of such a rule is not the derivative of the loss.
     """
 
     name: ClassVar[str]
@@ -86,6 +89,7 @@ class LearningRule(ABC):
     default_scope: str = "diagonal"
     signal: Signal = SYMMETRIC
     emits: bool = False
+    delayed: bool = False
 
 
 class OnlineRule(LearningRule):

@@ -104,7 +104,7 @@ def told_where(rule: LearningRule, doing: str) -> Iterator[None]:
     except ETPError:
         raise
     except Exception as error:
-        path = Path(inspect.getfile(type(rule))).resolve()
+        path = _home(type(rule))
         line, trace = None, error.__traceback__
         while trace is not None:
             if Path(trace.tb_frame.f_code.co_filename).resolve() == path:
@@ -116,6 +116,14 @@ def told_where(rule: LearningRule, doing: str) -> Iterator[None]:
             compose(f"{type(rule).__name__} fails {doing}: {type(error).__name__}: {error}",
                     where=f"at {path}:{line}", how="mend the rule there")
         ) from error  # fmt: skip
+
+
+def _home(found: type) -> Path | None:
+    """Return the file that a class is written in, or None if it was typed in."""
+    try:
+        return Path(inspect.getfile(found)).resolve()
+    except (TypeError, OSError):
+        return None
 
 
 def _unusable(path: Path, error: Exception) -> ETPError:

@@ -223,7 +223,7 @@ class Trial:
     @property
     def delayed(self) -> bool:
         """Whether the rule hands out credit of the present step later, by its own account."""
-        return bool(getattr(self.rule, "delayed", False))
+        return self.rule.delayed
 
     @property
     def symmetric(self) -> bool:
