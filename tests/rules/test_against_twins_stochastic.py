@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from tests.rules.against import OUT, Case, M, check
-from tests.rules.drawn import signs
-from tests.rules.twins import leaky_tanh, low_rank
+from tests.rules.drawn import normal, signs
+from tests.rules.twins import leaky_tanh, low_rank, perturbation
 
 N = 4
+PROBES = 1000  # the first stream of draws that belong to a sequence
 
 
 def net() -> leaky_tanh.Net:
@@ -23,10 +24,31 @@ def each_step(draw, *args):
     return lambda steps: np.array([draw(t, *args) for t in range(steps)])
 
 
+def both_signs(t: int) -> np.ndarray:
+    return np.concatenate([signs(t, (1,), stream) for stream in (1, 2)])
+
+
+def probes(count: int) -> np.ndarray:
+    shape = (N + M + 1, N)
+    return np.array([normal(0, shape, PROBES + k, per="sequence") for k in range(count)])
+
+
 CASES = {
     "uoro": Case(
         "uoro", lambda _: low_rank.UORO(), net, {"a": "e.s.h", "b": "e.theta.w"},
         each_step(signs, (N,)),
+    ),
+    "kf_rtrl": Case(
+        "kf_rtrl", lambda _: low_rank.KFRTRL(), net,
+        {"a": "e_A.w.A", "b": lambda e: e["e_B.w.h"].T}, each_step(both_signs),
+    ),
+    "r_kf_rtrl": Case(
+        "r_kf_rtrl", lambda _: low_rank.RKFRTRL(), net,
+        {"a": "e_A.w.A", "b": lambda e: e["e_B.w.h"].T}, each_step(signs, (N,)),
+    ),
+    "forward_gradient": Case(
+        "forward_gradient(3)", lambda _: perturbation.ForwardGradient(probes(3)), net,
+        {"s": lambda e: np.array([e[f"e.s{k}.h"] for k in range(3)])},
     ),
 }  # fmt: skip
 
