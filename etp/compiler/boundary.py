@@ -41,6 +41,8 @@ class Boundary:
         What was given beside the data for this step.
     kept
         The arrays that the signal keeps for each example, by name.
+    error_given
+        What takes the place of the derivative of the loss with respect to the output.
     """
 
     pieces: Pieces
@@ -49,6 +51,7 @@ class Boundary:
     shared: Mapping[str, Tracer] = field(factory=dict)
     modulator: Tracer | None = None
     kept: Mapping[str, Tracer] = field(factory=dict)
+    error_given: Tracer | None = None
 
     @cached_property
     def new(self) -> dict[str, Value]:
@@ -85,12 +88,18 @@ class Boundary:
     @cached_property
     def error(self) -> Tracer:
         """The derivative of the loss with respect to the output, 0 where a mask leaves it out."""
+        if self.error_given is not None:
+            return self.error_given
         value = self.output.value
         assert self.loss is not None
         assert isinstance(value, Value)
         found = pullback(self.pieces.builder, self.pieces.program.nodes, [value],
                          {self.loss: self.seed})  # fmt: skip
         return found[value] if value in found else self.zeros(value)
+
+    def with_error(self, error: Tracer) -> Boundary:
+        """Return the boundary with an error of the output in place of the loss's."""
+        return evolve(self, error_given=error)
 
     def along(self, matrix: Tracer, vector: Tracer) -> Tracer:
         """Return a matrix times a vector, either over several axes."""
@@ -164,6 +173,7 @@ class Boundary:
     def pull(
         self, *, weights: Mapping[Use, Tracer] | None = None,
         emitted: Mapping[str, Tracer] | None = None, loss: bool = True,
+        slopes: Mapping[Node, Tracer] | None = None,
     ) -> tuple[dict[str, Tracer], dict[str, Tracer]]:  # fmt: skip
         """Return the cotangents of the new states, and of the old ones past the new.
 
@@ -179,6 +189,8 @@ class Boundary:
             enter would hand back.
         loss
             Whether the loss itself is differentiated.
+        slopes
+            Derivatives that take the place of those of element-wise operations.
         """
         s, b = self.pieces.structure, self.pieces.builder
         old = {n: s.states[n][0] for n in self.states}
@@ -190,8 +202,13 @@ class Boundary:
             by_node = {use.node: (use.operand, w) for use, w in weights.items()}
             nodes = [_with_weight(n, *by_node[n]) if n in by_node else n for n in nodes]
             env = {x.value: x.value for x in weights.values()}
+        if slopes:
+            nodes = [_with_slope(n, slopes[n]) if n in slopes else n for n in nodes]
+            env.update({x.value: x.value for x in slopes.values()})
         cotangents: dict[Value, Any] = {}
-        if loss and self.loss is not None:
+        if loss and self.error_given is not None:
+            cotangents[self.output.value] = self.error_given  # type: ignore[index]
+        elif loss and self.loss is not None:
             cotangents[self.loss] = self.seed
         cut: set[Edge] = set()
         given = {self.emitted[n]: x for n, x in (emitted or {}).items()}
@@ -232,6 +249,11 @@ def emitted_values(s: Structure) -> dict[str, Value]:
     for use, (_, value) in onward_products(s).items():
         found.setdefault(value, s.weights[use].name)
     return {name: value for value, name in found.items()}
+
+
+def _with_slope(node: Node, slope: Tracer) -> Node:
+    """Return a node with another derivative whose results stand for those of the node."""
+    return evolve(node, primitive=get("mul"), inputs=(node.inputs[0], slope.value), attrs={})
 
 
 def _with_weight(node: Node, operand: int, weight: Tracer) -> Node:

@@ -30,6 +30,8 @@ class StepNumbers:
         Key of the step, (2,) words; of one example.
     sequence_key
         Key of the sequence.
+    loss_weight
+        Weight of this step's loss.
     """
 
     dtype: DType
@@ -38,6 +40,7 @@ class StepNumbers:
     counted: Tracer | None = None
     key: Tracer | None = None
     sequence_key: Tracer | None = None
+    loss_weight: Tracer | None = None
     drawn: int = field(init=False, default=0)
 
     @property

@@ -10,7 +10,8 @@ from attrs import frozen
 
 from etp_ir import ops
 from etp_ir.builder import Builder
-from etp_ir.core import Node
+from etp_ir.core import Node, Value
+from etp_ir.errors import NotSupportedError
 from etp_ir.tracer import Tracer, wrap
 
 from ..rules.algebra import ALONG, BEFORE, POSITION, Mat, Named, Vec, named
@@ -21,7 +22,7 @@ from .numbers import StepNumbers
 from .places import at_places, at_positions, take
 from .positions import NONE
 from .rows import Rows
-from .structure import HiddenGroup, HiddenParamOpRelation
+from .structure import HiddenGroup, HiddenParamOpRelation, Structure
 from .uses import Use
 
 
@@ -50,6 +51,7 @@ class RelationView:
     D: Mat
     axes: Axes
     step: StepNumbers | None = None
+    structure: Structure | None = None
 
     @property
     def has_input(self) -> bool:
@@ -86,6 +88,17 @@ class RelationView:
         arrays = {n: wrap(b, states[n][which]) for n in self.relation.places}
         return at_places(self.relation, arrays)
 
+    @property
+    def loss_weight(self) -> Tracer:
+        """Weight of this step's loss, which what a rule makes up itself is multiplied with."""
+        found = self._step.loss_weight
+        assert found is not None
+        return found
+
+    def uniform(self, axes: str, **how: Any) -> Named:
+        """Return numbers from 0 up to 1 over letters of ``axes``; ``""`` for a single one."""
+        return Named(self._step.uniform(self._shape(axes), **how), axes, self.axes.frame)
+
     def signs(self, axes: str, **how: Any) -> Named:
         """Return random signs over letters of ``axes``, such as ``rel.axes.y``."""
         return Named(self._step.signs(self._shape(axes), **how), axes, self.axes.frame)
@@ -101,7 +114,57 @@ class RelationView:
     @property
     def emitted(self) -> str | None:
         """The state that holds what the units emit, if the group has one; see ``emits``."""
-        return next((s for s in self.relation.places if is_emission(s)), None)
+        program = self._structure.program
+        for s in self.relation.places:
+            new = self._structure.states[s][1]
+            node = program.producers.get(new) if isinstance(new, Value) else None
+            if is_emission(s) or (node is not None and node.primitive.name == "spike"):
+                return s
+        return None
+
+    @property
+    def activity(self) -> Vec:
+        """What the units emit in this step, at the positions of the result; see ``emits``.
+
+        Of units that do not spike, their states.
+        """
+        if any(p.wide for p in self.relation.places.values()):
+            raise NotSupportedError(
+                f"{self.name}: what a unit emits belongs to weights at its own position, and the "
+                "scope or tail follows several\nuse scope='diagonal' or 'coupled' and "
+                "tail='diagonal'"
+            )
+        one = self.emitted
+        return self.h if one is None else Vec(lambda: {one: self.h.entries[one]})
+
+    @property
+    def is_readout(self) -> bool:
+        """Whether the states neither spike nor meet a product of weights on their way to the loss.
+
+        Such as those of a leaky integrator that is the output of a model.
+        """
+        s = self._structure
+        loss = s.program.output("loss").value
+        if self.emitted is not None:
+            return False
+        uses = [use for use in s.weights if s.dependence.leads(use.output, loss)]
+        new = [s.states[n][1] for n in self.relation.states]
+        data = [x for use in uses for i, x in enumerate(use.node.inputs) if i != use.operand]
+        return not any(s.dependence.leads(v, x) for v in new for x in data)
+
+    @property
+    def relayed(self) -> bool:
+        """Whether what the units emit reaches the loss through states of other groups only."""
+        s, own = self._structure, self.relation.states
+        ends = [s.states[n][1] for n in ([self.emitted] if self.emitted else own)]
+        others = {v for n, (_, v) in s.states.items() if n not in own and isinstance(v, Value)}
+        loss = s.program.output("loss").value
+        return not any(s.dependence.leads_avoiding(v, loss, others) for v in ends)
+
+    @property
+    def _structure(self) -> Structure:
+        assert self.structure is not None
+        return self.structure
 
     @property
     def _step(self) -> StepNumbers:
@@ -132,8 +195,9 @@ def relation_view(
 
     x = input_of(rows.builder, relation)
     return RelationView(
-        relation.name, relation, x, Vec(tails), Mat(transition), relation.axes, numbers
-    )
+        relation.name, relation, x, Vec(tails), Mat(transition), relation.axes, numbers,
+        rows.structure,
+    )  # fmt: skip
 
 
 def tail(rows: Rows, relation: HiddenParamOpRelation, state: str) -> Named | None:

@@ -60,6 +60,8 @@ class Vec:
     def __add__(self, other: Any) -> Any:
         if isinstance(other, Outer):
             return other + self
+        if isinstance(other, (int, float)):
+            return Vec(lambda: {s: e + other for s, e in self.entries.items()})
         if not isinstance(other, Vec):
             return NotImplemented
 
@@ -71,8 +73,12 @@ class Vec:
 
         return Vec(total)
 
-    def __sub__(self, other: Vec) -> Vec:
+    def __sub__(self, other: Any) -> Any:
         return self + other * -1.0
+
+    def like(self, other: Vec) -> Vec:
+        """Return the entries of the states that another vector has entries for."""
+        return Vec(lambda: {s: e for s, e in self.entries.items() if s in other.entries})
 
     @overload
     def __mul__(self, factor: float | Tracer) -> Vec: ...

@@ -110,11 +110,14 @@ class Named:
 
     __rmul__ = __mul__
 
-    def __add__(self, other: Named) -> Named:
-        return Named(ops.add(self.array, other.laid(self.axes)), self.axes, self.frame)
+    def __add__(self, other: Named | float) -> Named:
+        return Named(ops.add(self.array, self._beside(other)), self.axes, self.frame)
 
-    def __sub__(self, other: Named) -> Named:
-        return Named(ops.sub(self.array, other.laid(self.axes)), self.axes, self.frame)
+    def __sub__(self, other: Named | float) -> Named:
+        return Named(ops.sub(self.array, self._beside(other)), self.axes, self.frame)
+
+    def _beside(self, other: Named | float) -> Tracer | float:
+        return other.laid(self.axes) if isinstance(other, Named) else float(other)
 
     def __truediv__(self, factor: float | Tracer) -> Named:
         return self * ops.div(1.0, factor) if isinstance(factor, Tracer) else self * (1 / factor)

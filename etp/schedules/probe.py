@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from etp_ir import ops
 from etp_ir.core import Program, Role
 from etp_ir.interpreter import evaluate
 from etp_ir.passes import lower
@@ -49,7 +50,7 @@ def coinciding(
         TraceMemory(structure, r, dtype, dtype) for r in (rule, resolve("d_rtrl"))
         if isinstance(r, TraceRule)
     ]  # fmt: skip
-    if sum(a.type.size for m in memories for a in m.arrays) > LARGEST:
+    if rule.draws or sum(a.type.size for m in memories for a in m.arrays) > LARGEST:
         return frozenset()
     program = _program(structure, memories, dtype)
     relations = structure.relations
@@ -95,7 +96,8 @@ def _program(structure: Structure, memories: list[TraceMemory], dtype: DType) ->
             pairs.append((new, Role("value", (f"next.{n}",))))
     for i, memory in enumerate(memories):
         held = {a.name: port(f"probe.{i}.{a.name}", a.type, "trace") for a in memory.arrays}
-        numbers = StepNumbers(dtype, structure, b, held.get(STEPS))
+        one = ops.full(b, (), 1.0, dtype)
+        numbers = StepNumbers(dtype, structure, b, held.get(STEPS), loss_weight=one)
         advanced = memory.advance(p, held, numbers)
         pairs += [(x.value, Role("value", (f"next.probe.{i}.{n}",))) for n, x in advanced.items()]
         for k, relation in enumerate(structure.relations):

@@ -7,7 +7,10 @@ from .base import SYMMETRIC, Shared, Signal, Symmetric
 from .direct import DirectRandom, DirectTarget
 from .feedback import Adaptive, Random, SignMatched
 from .local import LocalReadout
-from .modulatory import Function, Modulatory
+from .modulatory import CONSTANT, Function, Modulatory
+from .slopes import MeanSlopes
+from .van_rossum import VanRossum
+from .words import as_signal
 
 __all__ = [
     "SYMMETRIC", "Adaptive", "DirectRandom", "DirectTarget", "Function", "LocalReadout",

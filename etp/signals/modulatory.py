@@ -66,8 +66,19 @@ class Modulatory(Signal):
             raise ModelError(f"a modulator is one number, got {m.type}; per_group=True for several")
         if at.emitted:
             spread = {n: ops.broadcast(m, v.type.shape, ()) for n, v in at.emitted.items()}
-            return at.pull(emitted=spread, loss=False)
+            found = at.pull(emitted=spread, loss=False)
+            # Units of the group may emit nothing that a product takes on.
+            if found[0]:
+                return found
         return {n: ops.broadcast(m, v.type.shape, ()) for n, v in at.new.items()}, {}
+
+
+def _one(output: Any, target: Any) -> float:
+    return 1.0
+
+
+# For rules that descend nothing and need no third factor.
+CONSTANT = Modulatory(_one)
 
 
 @frozen

@@ -1,0 +1,45 @@
+"""Learning signals by a word, for the options of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from etp_ir.errors import ETPError, nearest
+
+from .base import SYMMETRIC, Signal
+from .direct import DirectRandom, DirectTarget
+from .feedback import Adaptive, Random, SignMatched
+from .local import LocalReadout
+from .modulatory import Modulatory
+
+WORDS: dict[str, Callable[[], Signal]] = {
+    "symmetric": lambda: SYMMETRIC,
+    "random": Random,
+    "sign": SignMatched,
+    "adaptive": Adaptive,
+    "direct": DirectRandom,
+    "target": DirectTarget,
+    "local": LocalReadout,
+    "modulatory": Modulatory,
+}
+
+
+def as_signal(given: Any) -> Signal:
+    """Return a learning signal, given itself or the word for it.
+
+    Raises
+    ------
+    etp.ETPError
+        If it is neither.
+    """
+    if isinstance(given, Signal):
+        return given
+    if isinstance(given, str) and given.lower() in WORDS:
+        return WORDS[given.lower()]()
+    words = ", ".join(repr(word) for word in WORDS)
+    close = nearest(given, list(WORDS)) if isinstance(given, str) else ""
+    raise ETPError(
+        f"{given!r} is no learning signal{close}\n"
+        f"give one of the words {words}, or an object of etp.signals"
+    )
