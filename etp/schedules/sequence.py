@@ -310,6 +310,7 @@ class _Frame:
         """Close the program: the model's outputs, gradients, and traces if they leave."""
         steps = self.owner.steps
         roles = [o.role for o in steps.structure.program.outputs]
+        roles += [Role("buffer", (n,)) for n, x in steps.shared.items() if x.learned]
         roles += [a.role for a in steps.traces] if leaving else []
         roles += [Role("grad", (name,)) for name in steps.gradient_types()]
         pairs = [(operand(self.builder, out[str(r)]), r) for r in roles if str(r) in out]

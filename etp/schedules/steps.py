@@ -234,11 +234,6 @@ class Steps:
                     f"rename this {port.role.kind}, or put it into a submodule"
                 )
 
-    @property
-    def modulator_shape(self) -> tuple[int, ...]:
-        """Shape of the modulator of one step of one example."""
-        return ()
-
     @cached_property
     def kept(self) -> dict[str, TraceArray]:
         """The arrays that the learning signal keeps for each example."""
@@ -290,7 +285,11 @@ class Steps:
         }
         modulator = None
         if self.rule.signal.modulated:
-            modulator = port(MODULATOR, TensorType(self.dtype, self.modulator_shape), "input")
+            modulator = port(
+                MODULATOR,
+                TensorType(self.dtype, self.rule.signal.modulators(self.structure)),
+                "input",
+            )
         keys: list[Tracer | None] = [None, None]
         if isinstance(self.rule, OnlineRule) and self.rule.draws:
             keys = [

@@ -9,10 +9,12 @@ from .feedback import Adaptive, Random, SignMatched
 from .local import LocalReadout
 from .modulatory import CONSTANT, Function, Modulatory
 from .slopes import MeanSlopes
+from .td import TD
 from .van_rossum import VanRossum
 from .words import as_signal
 
 __all__ = [
-    "SYMMETRIC", "Adaptive", "DirectRandom", "DirectTarget", "Function", "LocalReadout",
-    "Modulatory", "Random", "Shared", "SignMatched", "Signal", "Symmetric",
+    "CONSTANT", "SYMMETRIC", "TD", "Adaptive", "DirectRandom", "DirectTarget", "Function",
+    "LocalReadout", "MeanSlopes", "Modulatory", "Random", "Shared", "SignMatched", "Signal",
+    "Symmetric", "VanRossum", "as_signal",
 ]  # fmt: skip

@@ -56,6 +56,10 @@ class Signal(ABC):
         """Whether it asks for a modulator beside the data."""
         return False
 
+    def modulators(self, structure: Structure) -> tuple[int, ...]:
+        """Return the shape of the modulator for one step of one example."""
+        return ()
+
     def shared(self, structure: Structure) -> Mapping[str, Shared]:
         """Return the arrays it needs, by name."""
         return {}

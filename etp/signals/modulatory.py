@@ -15,6 +15,7 @@ from .base import Arriving, Signal
 
 if TYPE_CHECKING:
     from ..compiler.boundary import Boundary
+    from ..compiler.structure import Structure
 
 
 @frozen
@@ -50,6 +51,9 @@ class Modulatory(Signal):
         """Whether the modulator is given beside the data."""
         return self.function is None
 
+    def modulators(self, structure: Structure) -> tuple[int, ...]:
+        return (len(structure.groups),) if self.per_group else ()
+
     def arriving(self, at: Boundary) -> Arriving:
         if self.function is None:
             assert at.modulator is not None
@@ -64,13 +68,18 @@ class Modulatory(Signal):
             m = ops.reshape(ops.slice_(m, (number,), (number + 1,), (1,)), ())
         if m.ndim:
             raise ModelError(f"a modulator is one number, got {m.type}; per_group=True for several")
-        if at.emitted:
-            spread = {n: ops.broadcast(m, v.type.shape, ()) for n, v in at.emitted.items()}
-            found = at.pull(emitted=spread, loss=False)
-            # Units of the group may emit nothing that a product takes on.
-            if found[0]:
-                return found
-        return {n: ops.broadcast(m, v.type.shape, ()) for n, v in at.new.items()}, {}
+        return spread(at, m)
+
+
+def spread(at: Boundary, m: Tracer) -> Arriving:
+    """Return one number as the cotangent of everything that units emit, or of their states."""
+    if at.emitted:
+        every = {n: ops.broadcast(m, v.type.shape, ()) for n, v in at.emitted.items()}
+        found = at.pull(emitted=every, loss=False)
+        # Units of the group may emit nothing that a product takes on.
+        if found[0]:
+            return found
+    return {n: ops.broadcast(m, v.type.shape, ()) for n, v in at.new.items()}, {}
 
 
 def _one(output: Any, target: Any) -> float:
