@@ -207,7 +207,7 @@ class Boundary:
             env.update({x.value: x.value for x in slopes.values()})
         cotangents: dict[Value, Any] = {}
         if loss and self.error_given is not None:
-            cotangents[self.output.value] = self.error_given  # type: ignore[index]
+            cotangents[self.output.value] = self.error_given
         elif loss and self.loss is not None:
             cotangents[self.loss] = self.seed
         cut: set[Edge] = set()

@@ -13,6 +13,7 @@ from .van_rossum import VanRossum
 from .words import as_signal
 
 __all__ = [
-    "SYMMETRIC", "Adaptive", "DirectRandom", "DirectTarget", "Function", "LocalReadout",
-    "Modulatory", "Random", "Shared", "SignMatched", "Signal", "Symmetric",
+    "CONSTANT", "SYMMETRIC", "Adaptive", "DirectRandom", "DirectTarget", "Function",
+    "LocalReadout", "MeanSlopes", "Modulatory", "Random", "Shared", "SignMatched", "Signal",
+    "Symmetric", "VanRossum", "as_signal",
 ]  # fmt: skip
