@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 from attrs import field, frozen
 
 from .base import StepRule
-from .counted import counted
+from .checks import count
 from .registry import register
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class FBPTT(StepRule):
     FBPTT(horizon=10)
     """
 
-    horizon: int = field(default=4, converter=counted("horizon"))
+    horizon: int = field(default=4, validator=count)
 
     name = "f_bptt"
     aliases = ("future_facing_bptt",)

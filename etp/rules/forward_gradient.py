@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from .base import StepRule
 from .bundle import Bundle
-from .counted import counted
+from .checks import count
 from .registry import register
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ForwardGradient(StepRule):
     ForwardGradient(probes=8)
     """
 
-    probes: int = field(default=1, converter=counted("probes"))
+    probes: int = field(default=1, validator=count)
 
     name = "forward_gradient"
     aliases = ("dodge",)

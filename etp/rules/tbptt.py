@@ -11,7 +11,7 @@ from etp_ir import ops
 from etp_ir.errors import ETPError
 
 from .base import StepRule
-from .counted import counted
+from .checks import count
 from .registry import register
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class TBPTT(StepRule):
     TBPTT(k1=5, k2=20)
     """
 
-    k1: int = field(default=1, converter=counted("k1"))
-    k2: int = field(default=4, converter=counted("k2"), validator=_reaches)
+    k1: int = field(default=1, validator=count)
+    k2: int = field(default=4, validator=[count, _reaches])
 
     name = "tbptt"
     default_window = 0

@@ -143,7 +143,7 @@ def test_steps_of_a_stream_are_those_of_the_sequence():
 def test_what_would_lose_losses_is_refused():
     with pytest.raises(etp.ETPError, match="would leave losses out"):
         etp.rules.TBPTT(5, 3)
-    with pytest.raises(etp.ETPError, match="whole number"):
+    with pytest.raises(etp.ETPError, match="integer of at least 1"):
         etp.rules.resolve("f_bptt(0)")
     with pytest.raises(etp.NotSupportedError, match="use window=0"):
         made("gru", "tbptt(2, 3)", window=1)
