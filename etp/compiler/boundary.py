@@ -207,7 +207,7 @@ class Boundary:
             env.update({x.value: x.value for x in slopes.values()})
         cotangents: dict[Value, Any] = {}
         if loss and self.error_given is not None:
-            cotangents[self.output.value] = self.error_given  # type: ignore[index]
+            cotangents[self.output.value] = self.error_given
         elif loss and self.loss is not None:
             cotangents[self.loss] = self.seed
         cut: set[Edge] = set()
@@ -215,15 +215,20 @@ class Boundary:
         for use, (at, value) in self.products.items():
             if value in given:
                 cut.add((use.node, at))
+        arriving = dict(cotangents)
         for value, x in given.items():
-            held = cotangents.get(value)
-            cotangents[value] = x if held is None else ops.add(held, x)
-        pulled = pullback(
-            b, nodes, [*self.new.values(), *old.values()], cotangents, detach=cut, env=env or None
-        )
+            held = arriving.get(value)
+            arriving[value] = x if held is None else ops.add(held, x)
+        ends = [*self.new.values(), *old.values()]
+        pulled = pullback(b, nodes, ends, arriving, detach=cut, env=env or None)
+        earlier = pulled
+        if given:
+            # Old states that a product reads beside new ones, as where a cell joins both, were
+            # emitted at an earlier step: what is given now is none of their credit.
+            earlier = pullback(b, nodes, ends, cotangents, detach=cut, env=env or None)
         return (
             {n: pulled[v] for n, v in self.new.items() if v in pulled},
-            {n: pulled[v] for n, v in old.items() if v in pulled},
+            {n: earlier[v] for n, v in old.items() if v in earlier},
         )
 
 

@@ -17,6 +17,7 @@ from etp_ir.transforms.vjp import pullback
 from ..rules.bundle import Bundle
 from .boundary import Boundary
 from .numbers import StepNumbers
+from .past import Recording, back, pushed, record
 from .pieces import Pieces
 from .structure import Structure
 from .uses import Use
@@ -51,6 +52,11 @@ class ModelView:
         for n in self.states:
             total += self.structure.states[n][0].type.size
         return total
+
+    @cached_property
+    def recording(self) -> Recording:
+        """What has to be kept of a step to differentiate it later; see `StepView.back`."""
+        return Recording(self.structure)
 
     @cached_property
     def products(self) -> dict[str, Use]:
@@ -204,6 +210,31 @@ class StepView(ModelView):
         new = {n: wrap(b, env.get(v, v)) for n in self.states for v in [s.states[n][1]]}
         loss, output = (s.program.output(k).value for k in ("loss", "output"))
         return Bundle(new), wrap(b, env.get(loss, loss)), wrap(b, env.get(output, output))
+
+    def record(self, ring: Mapping[str, Tracer]) -> Bundle:
+        """Return a ring of past steps, of shapes ``model.recording.ring(length)``, after this one.
+
+        The last entries are those of this step.
+        """
+        return record(self, ring)
+
+    def push(self, ring: Tracer, x: Tracer | None) -> Tracer:
+        """Return a ring without its oldest entry and with a new one at the end, zero for None."""
+        return pushed(ring, self.zeros(ring.shape[1:]) if x is None else x)
+
+    def last(self, x: Tracer, length: int) -> Tracer:
+        """Return a ring that is zero but for its last entry."""
+        return pushed(self.zeros((length, *x.shape)), x)
+
+    def back(
+        self, ring: Mapping[str, Tracer], credit: Mapping[str, Tracer],
+        fed: Mapping[str, Tracer] | None = None, where: Tracer | None = None,
+    ) -> Bundle:  # fmt: skip
+        """Return the gradients that credit gives on its way back over recorded steps.
+
+        See `etp.compiler.past.back`.
+        """
+        return back(self, ring, credit, fed, where)
 
     # -- random numbers ---------------------------------------------------------------------
     def signs(self, like: Mapping[str, Any]) -> Bundle:

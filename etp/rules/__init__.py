@@ -26,17 +26,39 @@ for _module in iter_modules(__path__):
     import_module(f"{__name__}.{_module.name}")
 
 from .bptt import BPTT  # noqa: E402
+from .cet import CET  # noqa: E402
+from .config import RuleConfig  # noqa: E402
 from .d_rtrl import DRTRL  # noqa: E402
+from .decolle import DECOLLE  # noqa: E402
+from .eprop import EProp  # noqa: E402
+from .f_bptt import FBPTT  # noqa: E402
 from .forward_gradient import ForwardGradient  # noqa: E402
 from .kf_rtrl import KFRTRL  # noqa: E402
+from .ostl_feedforward import OSTLFeedforward  # noqa: E402
+from .ostl_recurrent import OSTLRecurrent  # noqa: E402
+from .osttp import OSTTP  # noqa: E402
+from .otpe import OTPE  # noqa: E402
+from .ottt import OTTT  # noqa: E402
 from .pp_prop import PPProp  # noqa: E402
 from .r_kf_rtrl import RKFRTRL  # noqa: E402
+from .r_stdp import RSTDP  # noqa: E402
+from .rflo import RFLO  # noqa: E402
 from .rtrl import RTRL  # noqa: E402
+from .s_tllr import STLLR  # noqa: E402
+from .sltt import SLTT  # noqa: E402
+from .snap import SnAp  # noqa: E402
+from .sparse_rtrl import SparseRTRL  # noqa: E402
+from .stdp import STDP  # noqa: E402
+from .superspike import SuperSpike  # noqa: E402
+from .tbptt import TBPTT  # noqa: E402
+from .three_factor import ThreeFactor  # noqa: E402
 from .uoro import UORO  # noqa: E402
 
 __all__ = [
-    "BPTT", "Bundle", "DRTRL", "ForwardGradient", "KFRTRL", "Kind", "LearningRule", "Mat", "Named",
-    "OnlineRule", "PER_INPUT", "PER_RESULT", "PER_WEIGHT", "PPProp", "RKFRTRL", "RTRL", "Slot",
-    "StepRule", "TraceRule", "Traces", "UORO", "Vec", "available", "register", "registered",
-    "resolve",
+    "available", "BPTT", "Bundle", "CET", "DECOLLE", "DRTRL", "EProp", "FBPTT", "ForwardGradient",
+    "KFRTRL", "Kind", "LearningRule", "Mat", "Named", "OnlineRule", "OSTLFeedforward",
+    "OSTLRecurrent", "OSTTP", "OTPE", "OTTT", "PER_INPUT", "PER_RESULT", "PER_WEIGHT", "PPProp",
+    "register", "registered", "resolve", "RFLO", "RKFRTRL", "RSTDP", "RTRL", "RuleConfig", "Slot",
+    "SLTT", "SnAp", "SparseRTRL", "STDP", "StepRule", "STLLR", "SuperSpike", "TBPTT", "ThreeFactor",
+    "TraceRule", "Traces", "UORO", "Vec",
 ]  # fmt: skip

@@ -74,6 +74,10 @@ class LearningRule(ABC):
         How much of the transition is followed, unless `etp.compile` is told otherwise.
     signal
         How credit arrives at the states: the learning signal.
+    step_size
+        The optimiser that ``learner.fit`` uses unless it is given one, or None.
+    default_schedule
+        How numbers are computed, unless `etp.compile` is told otherwise.
     emits
         Whether what spiking units emit counts as a state of theirs, so that traces of it are kept.
     delayed
@@ -88,8 +92,14 @@ class LearningRule(ABC):
     unbiased: ClassVar[bool] = False
     default_scope: str = "diagonal"
     signal: Signal = SYMMETRIC
+    step_size: Any = None
+    default_schedule: str | int = "auto"
     emits: bool = False
     delayed: bool = False
+
+    def compiled_as(self) -> LearningRule:
+        """Return the rule that is compiled: itself, unless it stands for another."""
+        return self
 
 
 class OnlineRule(LearningRule):
@@ -141,14 +151,18 @@ class StepRule(OnlineRule):
     ----------
     reads_step
         Whether `gradient` asks the step for more than what is kept, such as random numbers.
+    whole
+        Whether `gradient` returns all that the step's loss gives to parameters that reach a state,
+        at once: it is asked once in each step, and no window is differentiated beside it.
     """
 
     default_scope: str = "full"
     reads_step: ClassVar[bool] = False
+    whole: ClassVar[bool] = False
 
     @abstractmethod
     def arrays(self, model: ModelView) -> Mapping[str, Any]:
-        """Return the shapes of what is kept for each example."""
+        """Return the shapes of what is kept for each example; types of what is no float."""
 
     def shared(self, model: ModelView) -> Mapping[str, Shared]:
         """Return the arrays that all examples share, such as a learned feedback, by name."""

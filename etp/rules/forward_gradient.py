@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, final
 
 from attrs import field, frozen
 
-from ..sequences import as_count
 from .base import StepRule
 from .bundle import Bundle
+from .checks import count
 from .registry import register
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class ForwardGradient(StepRule):
     ForwardGradient(probes=8)
     """
 
-    probes: int = field(default=1, converter=lambda k: as_count(k, "probes"))
+    probes: int = field(default=1, validator=count)
 
     name = "forward_gradient"
     aliases = ("dodge",)
@@ -71,7 +71,7 @@ class ForwardGradient(StepRule):
     def gradient(self, step: StepView, e: Mapping[str, Any], ell: Bundle) -> Mapping[str, Any]:
         total = Bundle({})
         for k in range(self.probes):
-            total = total + ell.dot(e[f"s{k}"]) / self.probes * self._direction(step, k)
+            total = total + self._direction(step, k) * ell.dot(e[f"s{k}"]) / self.probes
         return total
 
     def _direction(self, step: StepView, k: int) -> Bundle:

@@ -7,7 +7,7 @@ and what gradient they give for signals on the states they speak of.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from etp_ir import ops
@@ -188,7 +188,7 @@ class StepMemory(Memory):
             shapes = spec if isinstance(spec, Mapping) else {"": spec}
             for name, shape in shapes.items():
                 of = (slot, name) if name else (slot,)
-                type = TensorType(stored, tuple(shape))
+                type = stored_as(shape, stored)
                 self.arrays.append(
                     TraceArray(".".join(("e", *of)), Role("trace", of), type, None, slot, name)
                 )
@@ -199,8 +199,11 @@ class StepMemory(Memory):
         """Return what is kept as the rule sees it: arrays and bundles by name."""
         found: dict[str, Any] = {}
         for slot, spec in self.specs.items():
-            mine = {a.state or "": cast(arrays[a.name], self.dtype)
-                    for a in self.arrays if a.slot == slot and a.name != STEPS}  # fmt: skip
+            mine = {
+                a.state or "": cast(arrays[a.name], self.dtype) if a.type.dtype.is_float
+                else arrays[a.name]
+                for a in self.arrays if a.slot == slot and a.name != STEPS
+            }  # fmt: skip
             found[slot] = Bundle(mine) if isinstance(spec, Mapping) else mine[""]
         return found
 
@@ -236,13 +239,20 @@ class StepMemory(Memory):
         self, held: Mapping[str, Tracer], states: Mapping[str, Tracer], grads: Gradients
     ) -> None:
         """Add what the arrays give, outside of a step."""
-        if self.rule.reads_step:
+        if self.rule.reads_step or self.rule.whole:
             raise NotSupportedError(
                 f"{self.rule.name} needs the step where its gradient is read, which windows "
                 "of 2 steps or more do apart from the steps\nuse window=0 or window=1"
             )
         step: Any = ModelView(self.structure)
         self.read_step(step, held, states, grads)
+
+
+def stored_as(spec: Sequence[int] | TensorType, stored: DType) -> TensorType:
+    """Return the type of an array that is kept: numbers that are no floats stay what they are."""
+    if not isinstance(spec, TensorType):
+        return TensorType(stored, tuple(spec))
+    return TensorType(stored, spec.shape) if spec.dtype.is_float else spec
 
 
 def memory_of(

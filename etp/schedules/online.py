@@ -9,6 +9,7 @@ from etp_ir.transforms.batch import rename
 
 from ..compiler.axes import short
 from ..compiler.places import at_places
+from ..rules.bundle import Bundle
 from .memory import Gradients, StepMemory, TraceMemory
 from .steps import Opened, Steps
 
@@ -55,6 +56,14 @@ def _read_traces(
 
 def _read_step(o: Opened, memory: StepMemory, advanced: dict[str, Any], grads: Gradients) -> None:
     steps, p = o.steps, o.pieces
+    rule = memory.rule
+    if rule.whole:
+        past = o.past_all_states()
+        steps.add_direct(p, past.products, past, grads)
+        new, _ = o.arriving(tuple(memory.model.states))
+        for name, x in rule.gradient(o.step, memory.held(advanced), Bundle(new)).items():
+            grads.add(name, x)
+        return
     if steps.window > 0:
         signals = p.signals(o.seed)
         steps.add_direct(p, signals.products, signals, grads)

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from etp_ir.core import Program
+from etp_ir.errors import NotSupportedError
 from etp_ir.passes import lower
 from etp_ir.types import DType
 
@@ -80,11 +81,16 @@ def prices(
     scopes = [Scope(name) for name in LADDER]
     scopes += [] if inside in scopes else [inside]
 
-    def price(scope: Scope) -> ScopePrice:
+    found = {}
+    for scope in scopes:
         structure = analyse(program, constants, scope=scope, tail=tail)
-        return _price(structure, constants, rule, window, stored, batch)
-
-    return {str(scope): price(scope) for scope in scopes}
+        try:
+            found[str(scope)] = _price(structure, constants, rule, window, stored, batch)
+        except NotSupportedError:
+            # A rule may have no meaning there; where it is in use, it has said so already.
+            if scope == inside:
+                raise
+    return found
 
 
 def _price(

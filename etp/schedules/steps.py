@@ -11,7 +11,7 @@ from attrs import define, field
 from etp_ir import ops
 from etp_ir.builder import Builder
 from etp_ir.core import Operand, Program, Role, Value
-from etp_ir.errors import ModelError
+from etp_ir.errors import ModelError, NotSupportedError
 from etp_ir.passes.simplify import simplify
 from etp_ir.tracer import Tracer, operand
 from etp_ir.types import U32, DType, TensorType
@@ -27,7 +27,7 @@ from ..compiler.uses import Use
 from ..compiler.view import apart
 from ..keys import SEQUENCE, STEP
 from ..rules.algebra import Vec
-from ..rules.base import LearningRule, OnlineRule
+from ..rules.base import LearningRule, OnlineRule, StepRule
 from ..rules.linear import Recurrence
 from ..signals.base import Shared
 from .memory import Entering, Gradients, Memory, StepMemory, TraceMemory, memory_of, zeros
@@ -123,8 +123,12 @@ class Opened:
         return StepView(structure, self.pieces, self.numbers, at)
 
     def past_all_states(self) -> Signals:
-        """Return the derivatives of this step's loss along paths that meet no new state."""
-        return self.pieces.signals(self.seed, past=self.at(tuple(self.steps.structure.states)).new)
+        """Return the derivatives of this step's loss along paths that meet no new state.
+
+        That is none of those through which weights act on later losses.
+        """
+        live = tuple(ModelView(self.steps.structure).states)
+        return self.pieces.signals(self.seed, past=self.at(live).new)
 
     def credits(self, signals: Signals) -> dict[Use, Tracer]:
         """Return the derivative at every product that linear traces leave to this step.
@@ -223,6 +227,10 @@ class Steps:
     shared: dict[str, Shared] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        if isinstance(self.rule, StepRule) and self.rule.whole and self.window > 0:
+            raise NotSupportedError(
+                f"{self.rule.name} decides for itself how far credit goes back\nuse window=0"
+            )
         self.dtype = float_dtype(self.structure.program)
         self.memory = memory_of(self.structure, self.rule, self.dtype, self.trace_dtype)
         self.shared = {**self.memory.shared, **self.rule.signal.shared(self.structure)}
@@ -285,18 +293,14 @@ class Steps:
         }
         modulator = None
         if self.rule.signal.modulated:
-            modulator = port(
-                MODULATOR,
-                TensorType(self.dtype, self.rule.signal.modulators(self.structure)),
-                "input",
-            )
-        keys: list[Tracer | None] = [None, None]
+            shape = self.rule.signal.modulators(self.structure)
+            modulator = port(MODULATOR, TensorType(self.dtype, shape), "input")
+        numbers = StepNumbers(self.dtype, self.structure, b, held.get(STEPS), loss_weight=seed)
         if isinstance(self.rule, OnlineRule) and self.rule.draws:
-            keys = [
+            numbers.key, numbers.sequence_key = (
                 port(f"rule_{per}", TensorType(U32, (2,)), Role("noise", (per,)))
                 for per in (STEP, SEQUENCE)
-            ]
-        numbers = StepNumbers(self.dtype, self.structure, b, held.get(STEPS), *keys)
+            )
         return Opened(self, p, seed, held, shared, modulator, numbers)
 
     def later_inputs(self, p: Pieces) -> dict[str, Tracer]:

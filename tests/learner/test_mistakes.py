@@ -233,7 +233,10 @@ def mistakes_in_data() -> dict[str, tuple[Callable[[Any], Any], tuple[str, ...]]
         "reduction": (
             lambda lr: lr.grad(X, Y, reduction="avg"), ("'avg' is neither 'mean' nor 'sum'",)
         ),
-        "no pairs": (lambda lr: lr.fit([X]), ("each batch must be (xs, ys), (xs, ys, mask) or (xs, ys, mask, modulator)",)),
+        "no pairs": (
+            lambda lr: lr.fit([X]),
+            ("each batch must be (xs, ys), (xs, ys, mask) or (xs, ys, mask, modulator)",),
+        ),
         "no batches": (lambda lr: lr.fit(None), ("batches must be an iterable", "got NoneType")),
         "one batch": (lambda lr: lr.fit((X, Y)), ("each batch must be (xs, ys)",)),
         "targets apart": (lambda lr: lr.fit([X], [Y]), ("an optimizer is a name or an object",)),

@@ -1,0 +1,52 @@
+"""OSTL without the recurrent Jacobian."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from attrs import frozen
+
+from .base import TraceRule, Traces
+from .registry import register
+
+if TYPE_CHECKING:
+    from ..compiler.view import RelationView
+
+
+@final
+@register
+@frozen
+class OSTLFeedforward(TraceRule):
+    r"""Online spatio-temporal learning of feed-forward layers.
+
+    .. math:: \varepsilon^t = D^t\,\varepsilon^{t-1} + u^t \otimes x^t, \qquad
+        g^t = \ell^t \cdot \varepsilon^t
+
+    with :math:`D` the transition of each unit by itself: the published contraction on the trace of
+    `DRTRL`.
+
+    Notes
+    -----
+    Memory
+        one number per weight, state of the group and example.
+    Time
+        the same per step.
+    Exactness
+        equals back-propagation through time where every path through time is position-wise, in
+        one layer.
+    Reference
+        Bohnstingl et al., IEEE Transactions on Neural Networks and Learning Systems 34:8894, 2023.
+
+    Examples
+    --------
+    >>> import etp
+    >>> etp.rules.resolve("ostl_feedforward")
+    OSTLFeedforward()
+    """
+
+    name = "ostl_feedforward"
+    aliases = ("ostlfeedforward",)
+    default_window = 0
+
+    def advance(self, rel: RelationView, e: Traces) -> Traces:
+        return {"e": rel.D @ e["e"] + rel.u * rel.x}

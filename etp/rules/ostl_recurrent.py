@@ -1,0 +1,53 @@
+"""OSTL with the recurrent Jacobian of each layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+from attrs import frozen
+
+from .base import TraceRule, Traces
+from .registry import register
+
+if TYPE_CHECKING:
+    from ..compiler.view import RelationView
+
+
+@final
+@register
+@frozen
+class OSTLRecurrent(TraceRule):
+    r"""Online spatio-temporal learning, with the recurrent Jacobian.
+
+    .. math::
+        \varepsilon^t = H^t\,\varepsilon^{t-1} + u^t \otimes x^t, \qquad
+        H^t = \frac{\partial h^t}{\partial h^{t-1}}, \qquad g^t = \ell^t \cdot \varepsilon^t
+
+    with the whole Jacobian :math:`H` of each layer, recurrent weights included; what one layer
+    hands on to another in later steps is left out.
+
+    Notes
+    -----
+    Memory
+        one number per weight and unit of its layer, per example.
+    Time
+        the number of units times that.
+    Exactness
+        equals back-propagation through time in one layer; of several, in the last one.
+    Reference
+        Bohnstingl et al., IEEE Transactions on Neural Networks and Learning Systems 34:8894, 2023.
+
+    Examples
+    --------
+    >>> import etp
+    >>> etp.rules.resolve("ostl_recurrent").default_scope
+    'group'
+    """
+
+    name = "ostl_recurrent"
+    aliases = ("ostl", "ostlrecurrent")
+    default_scope = "group"
+    default_window = 0
+
+    def advance(self, rel: RelationView, e: Traces) -> Traces:
+        return {"e": rel.D @ e["e"] + rel.u * rel.x}
