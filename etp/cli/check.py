@@ -23,7 +23,7 @@ def check(
         str | None,
         typer.Option(
             help="Names with commas between them, cells of etp.nn included. "
-            "\\[default: twelve small models]"
+            "\\[default: thirteen small models]"
         ),
     ] = None,
     window: options.Window = None,

@@ -307,6 +307,26 @@ def round_trip(trial: Trial) -> Findings:
     yield (CONTRADICTS if off else HOLDS), ", ".join(off) or "gradients and traces", None, None
 
 
+@check("a stream that is reset starts over")
+def reset_is_fresh(trial: Trial) -> Findings:
+    """Run the same steps before and after a reset."""
+    if not trial.online:
+        yield _not_asked("the rule keeps nothing between steps")
+        return
+    if trial.stochastic or trial.adapts:
+        yield _not_asked("it goes on with new draws" if trial.stochastic else "what it has learned "
+                         "is kept")  # fmt: skip
+        return
+    learner, found = trial.learner(), []
+    for _ in range(2):
+        learner.reset()
+        for t in range(3):
+            trial.step(learner, t)
+        found.append({**learner.gradients, **learner.stream})
+    off = [n for n in found[0] if not np.array_equal(found[0][n], found[1][n])]
+    yield (CONTRADICTS if off else HOLDS), ", ".join(off) or "gradients and traces", None, None
+
+
 @check("the compiled programs are the same in another process")
 def same_elsewhere(trial: Trial) -> Findings:
     """Compare digests of the dumps of two processes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,20 @@ class Leaky(Module):
         """Return tanh of the leaky sum."""
         decay = xp.sigmoid(element_wise(self.a))
         self.h.value = xp.tanh(decay * self.h.value + matmul(x, self.w))
+        return self.h.value
+
+
+class Forgetful(Module):
+    """Units that remember nothing, and a leaky readout of them that does."""
+
+    def __init__(self, n: int, rng: Rng) -> None:
+        self.w = Param(rng.normal(size=(N_IN, n)))
+        self.v = Param(rng.normal(size=(n, n)))
+        self.h = State((n,))
+
+    def __call__(self, x: Any) -> Any:
+        """Return the leaky sum of what the units do in each step."""
+        self.h.value = 0.5 * self.h.value + matmul(xp.tanh(matmul(x, self.w)), self.v)
         return self.h.value
 
 
@@ -164,6 +179,7 @@ SAMPLES = {
         Sample("lif_layer", "LIF layer, no recurrent weights",
                _of_nn("LIFCell", recurrent=False, **_SPIKING)),
         Sample("alif", "ALIF network", _of_nn("ALIFCell", **_SPIKING)),
+        Sample("forgetful", "units without memory", Forgetful),
         Sample("coupled", "two coupled states", Coupled),
         Sample("two_layers", "two leaky layers", TwoLayers),
         Sample("heads", "product of named axes", Heads),
@@ -172,22 +188,44 @@ SAMPLES = {
     )
 }  # fmt: skip
 
+# Cells with other options than their own: further models, for whoever asks for them.
+VARIANTS = {
+    name: Sample(name, f"{cell} with {option} {value}", _of_nn(cell, **{option: value}, **more))
+    for name, cell, option, value, more in (
+        ("gru_before", "GRUCell", "reset", "before", {}),
+        ("ctrnn_tau", "CTRNNCell", "train_tau", True, {}),
+        ("lif_reset", "LIFCell", "detach_reset", False, _SPIKING),
+        ("minilstm_free", "MiniLSTMCell", "normalise", False, {}),
+        ("rtu_linear", "RTUCell", "linear", True, {}),
+        ("s4d_bilinear", "S4DCell", "method", "bilinear", {"dt_min": 0.3, "dt_max": 1.0}),
+        ("s5_bilinear", "S5Cell", "method", "bilinear", {"dt_min": 0.3, "dt_max": 1.0}),
+    )
+}
+
 
 def sample(name: str) -> Sample:
-    """Return a model by name: one of the list, or a cell of `etp.nn` such as ``MGUCell``.
+    """Return a model by name: one of the lists, or a cell of `etp.nn` such as ``MGUCell``.
 
     Raises
     ------
     etp.ETPError
         If there is none.
     """
-    if name in SAMPLES:
-        return SAMPLES[name]
+    known = {**SAMPLES, **VARIANTS}
+    if name in known:
+        return known[name]
     cells = {n.lower(): n for n in nn.cells()}
     found = cells.get(name.lower()) or cells.get(f"{name.lower()}cell")
     if found is None:
-        raise ETPError(f"no model {name!r}{nearest(name, [*SAMPLES, *nn.cells()])}")
-    return Sample(found, found, _of_nn(found))
+        raise ETPError(f"no model {name!r}{nearest(name, [*known, *nn.cells()])}")
+    return Sample(found, found, _of_nn(found, **_lively(nn.cells()[found])))
+
+
+def _lively(cell: type[Module]) -> dict[str, Any]:
+    """Return options under which a cell does something within a few steps."""
+    known = signature(cell).parameters
+    wanted = {**_SPIKING, "dt_min": 0.3, "dt_max": 1.0}
+    return {n: x for n, x in wanted.items() if n in known}
 
 
 def data(length: int, batch: int, seed: int = 1) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ import pytest
 import etp
 from etp.study.certificate import trials
 from etp.study.certificate_checks import CHECKS, CONTRADICTS
-from etp.study.certificate_models import SAMPLES
+from etp.study.certificate_models import SAMPLES, VARIANTS
 from etp.study.certificate_subject import subject
 from etp.study.certificate_trial import Trial
 
@@ -52,3 +52,28 @@ def test_the_whole_certificate(rule: str, model: str) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_can_be_used_on_some_model(rule: str) -> None:
     assert any(t.refused is None for t in certified(rule).values())
+
+
+# -- one verdict for many models ------------------------------------------------------------
+MANY = [*SAMPLES, *VARIANTS, *etp.nn.cells()]
+
+
+@cache
+def judged(rule: str) -> dict[str, Trial]:
+    return {t.sample.name: t for t in trials(subject(rule), MANY, {})}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MANY)
+@pytest.mark.parametrize("rule", RULES)
+def test_the_verdict_is_true_of_every_cell(rule: str, model: str) -> None:
+    """Exact if and only if it equals BPTT; unbiased by a z-test."""
+    trial = judged(rule)[model]
+    if trial.refused is not None:
+        pytest.skip(f"{rule} refuses {model}: {trial.refused.splitlines()[0]}")
+    found = [f for name in ("alive", "verdict", "unbiased") for f in CHECKS[name](trial)]
+    assert not [f for f in found if f.verdict == CONTRADICTS]
+
+
+def test_the_verdict_is_asked_of_many_models() -> None:
+    assert len(MANY) >= 40
