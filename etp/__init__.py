@@ -38,6 +38,8 @@ from .control import cond, fori_loop, scan, while_loop
 from .conv import conv, conv_transpose
 from .data import MultiStepData, SingleStepData
 from .embedding import embedding
+from .feedback import FixedRandomFeedback
+from .filters import DoubleExponential, GradExpon, KappaFilter, PresynapticTrace
 from .fit import History
 from .functional import element_wise, matmul, spike, stop_gradient
 from .learner import Learner
@@ -45,21 +47,51 @@ from .mode import evaluation, training
 from .model import Buffer, Module, Param, State
 from .products import einsum, grouped_matmul, lora_matmul
 from .register import register_primitive
+from .rules import (
+    BPTT,
+    CET,
+    DECOLLE,
+    OSTTP,
+    OTPE,
+    OTTT,
+    RFLO,
+    RSTDP,
+    RTRL,
+    SLTT,
+    STDP,
+    STLLR,
+    UORO,
+    EProp,
+    OSTLFeedforward,
+    OSTLRecurrent,
+    SnAp,
+    SparseRTRL,
+    SuperSpike,
+    ThreeFactor,
+)
+from .rules import DRTRL as D_RTRL
+from .rules import PPProp as pp_prop
+from .rules.config import RuleConfig
 from .sequences import DataError
 from .sparse import sparse_matmul
 from .sparsity import SparsePattern, random_pattern, sparse_pattern
 from .statistics import batch_mean
 
+ES_D_RTRL = pp_prop
+
 __version__ = "0.1.0"
 
 __all__ = [
-    "Buffer", "CompilationError", "CompilationRecord", "CompilationWarning", "DataError",
-    "DiagnosticKind", "DiagnosticLevel", "ETPError", "History", "Learner", "ModelError", "Module",
-    "MultiStepData", "NotSupportedError", "Param", "ShapeError", "SingleStepData", "SparsePattern",
-    "State", "TraceError", "backends", "batch_mean", "checkpoint", "compile",
-    "compile_etrace_graph", "cond", "conv", "conv_transpose", "einsum", "element_wise", "embedding",
-    "evaluation", "fori_loop", "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn",
-    "optim", "oracle", "random", "random_pattern", "register_primitive", "rl", "rules", "scan",
-    "signals", "sparse_matmul", "sparse_pattern", "spike", "stop_gradient", "training",
-    "while_loop", "xp",
+    "BPTT", "Buffer", "CET", "CompilationError", "CompilationRecord", "CompilationWarning",
+    "DECOLLE", "D_RTRL", "DataError", "DiagnosticKind", "DiagnosticLevel", "DoubleExponential",
+    "EProp", "ES_D_RTRL", "ETPError", "FixedRandomFeedback", "GradExpon", "History", "KappaFilter",
+    "Learner", "ModelError", "Module", "MultiStepData", "NotSupportedError", "OSTLFeedforward",
+    "OSTLRecurrent", "OSTTP", "OTPE", "OTTT", "Param", "PresynapticTrace", "RFLO", "RSTDP", "RTRL",
+    "RuleConfig", "SLTT", "STDP", "STLLR", "ShapeError", "SingleStepData", "SnAp", "SparsePattern",
+    "SparseRTRL", "State", "SuperSpike", "ThreeFactor", "TraceError", "UORO", "backends",
+    "batch_mean", "checkpoint", "compile", "compile_etrace_graph", "cond", "conv", "conv_transpose",
+    "einsum", "element_wise", "embedding", "evaluation", "fori_loop", "grouped_matmul", "init",
+    "lora_matmul", "losses", "matmul", "nn", "optim", "oracle", "pp_prop", "random",
+    "random_pattern", "register_primitive", "rl", "rules", "scan", "signals", "sparse_matmul",
+    "sparse_pattern", "spike", "stop_gradient", "training", "while_loop", "xp",
 ]  # fmt: skip

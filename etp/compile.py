@@ -12,6 +12,7 @@ from etp_ir.types import DType, dtype_of
 from . import backends, rules
 from .compiled import Options
 from .compiler.scope import parse_scope, parse_tail
+from .fit import adopt
 from .learner import Learner
 from .model import Module
 from .place import placed
@@ -83,11 +84,13 @@ def compile(
                     how="write `class Net(etp.Module)` with __init__ and __call__(self, x), and "
                         "pass an instance")
         )  # fmt: skip
-    chosen = rules.resolve(rule)
+    given = rules.resolve(rule)
+    chosen = given.compiled_as()
     if window is None:
-        window = chosen.default_window
+        window = given.default_window
     window = as_count(window, "window", least=0)
     batch_size = as_count(batch_size, "batch_size")
+    schedule = given.default_schedule if schedule == "auto" else schedule
     parse_schedule(schedule)
     stored = None if trace_dtype is None else _float(trace_dtype, "trace_dtype")
     runner = backends.get(backend)
@@ -97,7 +100,7 @@ def compile(
                 f"backend {runner.name!r} has no {dtype_of(kind_of).array_name}\n"
                 "choose 'float16', or backend 'jax'"
             )
-    followed = parse_scope(scope, chosen.default_scope)
+    followed = parse_scope(scope, given.default_scope)
     tail = parse_tail(tail)
     if not isinstance(chosen, rules.OnlineRule) and (followed.name != "full" or tail != "diagonal"):
         raise NotSupportedError(
@@ -114,6 +117,8 @@ def compile(
         model, options=options, loss=loss, backend=runner, batch_size=batch_size,
         dtype=_float(dtype, "dtype"), check=check, seed=as_count(seed, "seed", least=0),
     )  # fmt: skip
+    if given.step_size is not None:
+        adopt(learner, given.step_size)
     if example is not None:
         if not isinstance(example, (tuple, list)) or len(example) != 2:
             raise DataError("example must be (x, y): one step of one example")

@@ -119,10 +119,11 @@ def compile_etrace_graph(
         If the model cannot be traced, with the user's line, or a name is unknown.
     """
     step = extract_module_info(model, x, dtype=dtype).step
-    chosen = rules.resolve(rule)
-    followed = parse_scope(scope, chosen.default_scope)
+    given = rules.resolve(rule)
+    chosen = given.compiled_as()
+    followed = parse_scope(scope, given.default_scope)
     structure = _structure(step, y, loss, followed, parse_tail(tail))
-    ahead = chosen.default_window if window is None else window
+    ahead = given.default_window if window is None else window
     found = statuses(structure, chosen, ahead)
     records = diagnose(Case(structure, found, chosen, ahead, places=step.places))
     return ETraceGraph(structure, found, records, step.places)

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import frozen
 
+from etp_ir.errors import NotSupportedError
+
 from ..signals.base import SYMMETRIC, Shared, Signal
 
 if TYPE_CHECKING:
     from ..compiler.step_view import ModelView, StepView
     from ..compiler.view import RelationView
     from .bundle import Bundle
+    from .config import RuleConfig
 
 Traces = Mapping[str, Any]
 
@@ -52,7 +55,7 @@ PER_INPUT = Kind("x", per_state=False)
 
 
 class LearningRule(ABC):
-    """Base of all learning rules. Concrete rules are final: one class in one file.
+    r"""Base of all learning rules. Concrete rules are final: one class in one file.
 
     A rule is written for one example, without a batch axis and without reference to an array
     library.
@@ -76,13 +79,22 @@ class LearningRule(ABC):
         How credit arrives at the states: the learning signal.
     step_size
         The optimiser that ``learner.fit`` uses unless it is given one, or None.
+    default_update
+        When ``learner.fit`` changes parameters, unless it is told otherwise.
     default_schedule
         How numbers are computed, unless `etp.compile` is told otherwise.
+    point
+        Where it lies in the rule language, beside scope, signal and window: what it takes of
+        `RuleConfig` that is not the default there. None if it is no point of it.
     emits
         Whether what spiking units emit counts as a state of theirs, so that traces of it are kept.
     delayed
         Whether credit for what is done in a step is handed out later, at least in part. Of one
         step the textbook form of such a rule is not the derivative of the loss.
+    reward
+        Decay of what is kept of the gradient of each weight, :math:`F = \gamma F + g`, of which the
+        modulator that is given beside the data releases its part, :math:`m F`; None for rules that
+        hand gradients out as they are.
     """
 
     name: ClassVar[str]
@@ -93,13 +105,39 @@ class LearningRule(ABC):
     default_scope: str = "diagonal"
     signal: Signal = SYMMETRIC
     step_size: Any = None
+    default_update: str | int = "step"
     default_schedule: str | int = "auto"
+    point: Mapping[str, Any] | None = None
     emits: bool = False
     delayed: bool = False
+    reward: float | None = None
+
+    @property
+    def modulated(self) -> bool:
+        """Whether a modulator is asked for beside the data."""
+        return self.reward is not None or self.signal.modulated
 
     def compiled_as(self) -> LearningRule:
         """Return the rule that is compiled: itself, unless it stands for another."""
         return self
+
+    def config(self) -> RuleConfig:
+        """Return the same rule as a point of the rule language.
+
+        Raises
+        ------
+        etp.NotSupportedError
+            If it is no point of it.
+        """
+        from .config import RuleConfig
+
+        if self.point is None:
+            raise NotSupportedError(
+                f"{self.name} is no point of the rule language\nuse the rule as it is"
+            )
+        return RuleConfig(
+            scope=self.default_scope, signal=self.signal, window=self.default_window, **self.point
+        )
 
 
 class OnlineRule(LearningRule):

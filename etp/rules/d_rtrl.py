@@ -42,6 +42,7 @@ class DRTRL(TraceRule):
 
     name = "d_rtrl"
     aliases = ("drtrl",)
+    point = {}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
         return {"e": rel.D @ e["e"] + rel.u * rel.x}

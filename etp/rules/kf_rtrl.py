@@ -56,6 +56,7 @@ class KFRTRL(TraceRule):
     traces = {"A": PER_INPUT, "B": PER_RESULT}
     unbiased = True
     draws = True
+    point = {"storage": "kronecker"}
 
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
         return super().slots(rel) if rel.has_input else {"B": PER_WEIGHT.slot(rel)}

@@ -196,6 +196,8 @@ class Recurrence:
 def recurrence(rule: TraceRule, view: RelationView) -> Recurrence | None:
     """Return the linear recurrence of a rule's traces for a relation, or None if it has none."""
     slots = rule.slots(view)
+    if rule.counts_steps or rule.draws:
+        return None
     if not all(slot.axes == view.axes.trace and slot.per_state for slot in slots.values()):
         return None
     symbols = {slot: Form({slot: ((),)}) for slot in slots}

@@ -10,8 +10,10 @@ from attrs import field, frozen
 from etp_ir import ops
 from etp_ir.errors import ETPError
 
+from ..filters import PresynapticTrace
 from .algebra import Vec
 from .base import PER_INPUT, PER_RESULT, Slot, TraceRule, Traces
+from .points import Jacobian
 from .registry import register
 
 if TYPE_CHECKING:
@@ -68,6 +70,13 @@ class PPProp(TraceRule):
     traces = {"x": PER_INPUT, "f": PER_RESULT}
     counts_steps = True
     approximation = "the trace is factorised in time, a product of two filtered sums"
+
+    @property
+    def point(self) -> Mapping[str, Any]:  # type: ignore[override]
+        return {
+            "storage": "factorised", "pre": PresynapticTrace(self.decay),
+            "recursion": Jacobian(self.decay, average=True),
+        }  # fmt: skip
 
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
         found = super().slots(rel)

@@ -44,7 +44,7 @@ def resolve(rule: str | LearningRule | type[LearningRule]) -> LearningRule:
     if isinstance(rule, type) and issubclass(rule, LearningRule):
         return _made(rule, rule.__name__, (), {})
     if isinstance(rule, str):
-        name, args, named = _parse(rule)
+        name, args, named = parse_call(rule)
         found = _RULES.get(name.strip().lower().replace("-", "_"))
         if found is not None:
             return _made(found, rule, args, named)
@@ -52,7 +52,7 @@ def resolve(rule: str | LearningRule | type[LearningRule]) -> LearningRule:
     raise ETPError(f"rule must be a name, a rule class or a rule object, not {rule!r}")
 
 
-def _parse(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
+def parse_call(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
     """Return name and arguments of a text such as ``"tbptt(1, 10)"``."""
     name, bracket, _ = text.partition("(")
     if not bracket:

@@ -40,6 +40,7 @@ class RTRL(TraceRule):
 
     name = "rtrl"
     default_scope = "full"
+    point = {}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
         return {"e": rel.D @ e["e"] + rel.u * rel.x}

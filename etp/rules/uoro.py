@@ -53,6 +53,7 @@ class UORO(StepRule):
     default_window = 0
     unbiased = True
     draws = True
+    point = {"storage": "rank_one"}
 
     def arrays(self, model: ModelView) -> Mapping[str, Any]:
         return {"s": model.states, "theta": model.params}
