@@ -194,7 +194,7 @@ class Learner:
 
     @placed
     def fit(
-        self, batches: Iterable[Any], optimizer: Any = None, *, update: str | int = "step",
+        self, batches: Iterable[Any], optimizer: Any = None, *, update: str | int | None = None,
         epochs: int = 1, callback: Callable[[dict[str, Any]], Any] | None = None,
         progress: bool | None = None,
     ) -> History:  # fmt: skip
@@ -213,7 +213,8 @@ class Learner:
             of the last call, whose state is kept.
         update
             When parameters change: after every ``"step"``, every k steps, or at the end of the
-            ``"sequence"``. Gradients of the steps between two updates are averaged.
+            ``"sequence"``. Gradients of the steps between two updates are averaged. By default
+            what the rule says, which is ``"step"`` of all but a few.
         callback
             Called after each batch with a dict of ``epoch``, ``batch``, and metrics; returning
             True stops the training.
@@ -226,7 +227,8 @@ class Learner:
             If there is nothing to train on, the data do not fit, or the loss is not finite;
             parameters are then those of the last good batch.
         """
-        return fit(self, batches, optimizer, update, epochs, callback, progress)
+        period = self.options.rule.default_update if update is None else update
+        return fit(self, batches, optimizer, period, epochs, callback, progress)
 
     # -- streaming --------------------------------------------------------------------------
     @placed

@@ -80,9 +80,7 @@ class EProp(TraceRule):
     rate: float = field(default=0.0, kw_only=True, validator=not_negative)
     target_rate: float = field(default=0.0, kw_only=True, validator=number)
     rate_decay: float = field(default=0.9, kw_only=True, validator=decay)
-    outer: float | None = field(
-        default=None, kw_only=True, validator=optional(decay), alias="reward"
-    )
+    reward: float | None = field(default=None, kw_only=True, validator=optional(decay))
     emits: bool = field(init=False, repr=False, default=Factory(
         lambda self: bool(self.kappa or self.rate), takes_self=True
     ))  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, final
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from attrs.validators import in_
 
 from .algebra import Vec
@@ -59,6 +59,10 @@ class OTTT(TraceRule):
 
     leak: float = field(default=0.5, validator=decay)
     mode: str = field(default="O", validator=in_(("A", "O")))
+
+    default_update: str | int = field(init=False, repr=False, eq=False, default=Factory(
+        lambda self: "sequence" if self.mode == "A" else "step", takes_self=True
+    ))  # fmt: skip
 
     name = "ottt"
     default_window = 0

@@ -185,7 +185,19 @@ class Opened:
             if x.learned:
                 extra.append((found.get(n, traces.get(n, self.shared[n])), Role("buffer", (n,))))
         own = {n: x for n, x in traces.items() if n not in steps.shared}
+        own |= self._delay(grads)
         return steps.close(self.pieces, {**own, **kept}, grads, extra)
+
+    def _delay(self, grads: Gradients) -> dict[str, Tracer]:
+        """Keep gradients in traces, and replace them by what the modulator releases of those."""
+        kept: dict[str, Tracer] = {}
+        if not self.held or self.modulator is None:
+            return kept
+        for name, a in self.steps.delayed.items():
+            z = ops.mul(self.steps.rule.reward, self.held[a.name])
+            kept[a.name] = z = ops.add(z, grads[name]) if name in grads else z
+            grads[name] = ops.mul(ops.broadcast(self.modulator, z.shape, ()), z)
+        return kept
 
 
 def wholly_counted(structure: Structure, relation: HiddenParamOpRelation, y: Value) -> bool:
@@ -231,6 +243,12 @@ class Steps:
             raise NotSupportedError(
                 f"{self.rule.name} decides for itself how far credit goes back\nuse window=0"
             )
+        if self.rule.reward is not None and self.window > 1:
+            raise NotSupportedError(
+                f"{self.rule.name} keeps the gradient of each step until a reward comes, and a "
+                f"window of {self.window} steps is differentiated as a whole\nuse window=0 or "
+                "window=1"
+            )
         self.dtype = float_dtype(self.structure.program)
         self.memory = memory_of(self.structure, self.rule, self.dtype, self.trace_dtype)
         self.shared = {**self.memory.shared, **self.rule.signal.shared(self.structure)}
@@ -241,6 +259,21 @@ class Steps:
                     f"{port.name!r} is a name that compiled programs use for something else\n"
                     f"rename this {port.role.kind}, or put it into a submodule"
                 )
+
+    @property
+    def modulator_shape(self) -> tuple[int, ...]:
+        """Shape of the modulator of one step of one example."""
+        return self.rule.signal.modulators(self.structure)
+
+    @cached_property
+    def delayed(self) -> dict[str, TraceArray]:
+        """What a rule with ``reward`` keeps of the gradient of each weight, by its name."""
+        if self.rule.reward is None:
+            return {}
+        return {
+            n: TraceArray(f"reward.{n}", Role("trace", ("reward", n)), type)
+            for n, type in self.gradient_types().items()
+        }
 
     @cached_property
     def kept(self) -> dict[str, TraceArray]:
@@ -256,12 +289,12 @@ class Steps:
     @cached_property
     def traces(self) -> list[TraceArray]:
         """The arrays that the rule and its signal keep."""
-        return [*self.memory.arrays, *self.kept.values()]
+        return [*self.memory.arrays, *self.kept.values(), *self.delayed.values()]
 
     @cached_property
     def linear(self) -> bool:
         """Whether all that is kept is a linear recurrence."""
-        return self.memory.linear and not self.kept
+        return self.memory.linear and not self.kept and not self.delayed
 
     def pieces(self, form: str = "") -> Pieces:
         """Return a builder that starts as the traced step."""
@@ -292,9 +325,8 @@ class Steps:
             for n, x in self.shared.items()
         }
         modulator = None
-        if self.rule.signal.modulated:
-            shape = self.rule.signal.modulators(self.structure)
-            modulator = port(MODULATOR, TensorType(self.dtype, shape), "input")
+        if self.rule.modulated:
+            modulator = port(MODULATOR, TensorType(self.dtype, self.modulator_shape), "input")
         numbers = StepNumbers(self.dtype, self.structure, b, held.get(STEPS), loss_weight=seed)
         if isinstance(self.rule, OnlineRule) and self.rule.draws:
             numbers.key, numbers.sequence_key = (

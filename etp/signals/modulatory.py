@@ -52,7 +52,7 @@ class Modulatory(Signal):
         return self.function is None
 
     def modulators(self, structure: Structure) -> tuple[int, ...]:
-        return (len(structure.groups),) if self.per_group else ()
+        return (len(structure.groups),) if self.per_group and self.modulated else ()
 
     def arriving(self, at: Boundary) -> Arriving:
         if self.function is None:

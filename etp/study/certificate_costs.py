@@ -117,7 +117,7 @@ def _best(rule: LearningRule, learner: Learner, xs: Any, ys: Any) -> float:
 
 def _modulator(rule: LearningRule, steps: int) -> dict[str, Any]:
     """Return a modulator if the learning signal of a rule asks for one."""
-    if not rule.signal.modulated:
+    if not rule.modulated:
         return {}
     return {"modulator": np.ones(steps) if steps else 1.0}
 

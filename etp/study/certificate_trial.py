@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from attrs import define, field
 
-from etp_ir.errors import ETPError
+from etp_ir.errors import ETPError, NotSupportedError
 
 from ..compile import compile
 from ..compiler.records import CompilationWarning
@@ -143,7 +143,7 @@ class Trial:
     @cached_property
     def modulator(self) -> Array | None:
         """A modulator for each step, (T,), if the learning signal asks for one."""
-        if not self.rule.signal.modulated:
+        if not self.rule.modulated:
             return None
         return np.random.default_rng(2).normal(size=self.length)
 
@@ -196,6 +196,19 @@ class Trial:
     def window(self) -> int:
         """The window in use."""
         return int(self.options.get("window", self.rule.default_window))
+
+    @cached_property
+    def windows(self) -> tuple[int, ...]:
+        """The window in use, 0 and 1, as far as the rule lets them be chosen."""
+        found = {self.window}
+        if self.online:
+            for other in (0, 1):
+                try:
+                    self.learner(window=other)
+                except NotSupportedError:
+                    continue
+                found.add(other)
+        return tuple(sorted(found))
 
     @cached_property
     def stochastic(self) -> bool:
