@@ -20,7 +20,7 @@ from .compiler.emission import with_emissions
 from .compiler.report import Report, cost, parameter_reports
 from .compiler.scope import Scope
 from .compiler.status import Status, statuses
-from .compiler.structure import HiddenParamOpRelation, Structure, analyse
+from .compiler.structure import Structure, analyse
 from .model import TracedStep
 from .rules.base import LearningRule, OnlineRule, TraceRule
 from .schedules.batching import batch_step
@@ -95,7 +95,7 @@ class Compiled:
     forms: Forms = field(init=False)
     streamed: bool = field(init=False, default=False)
     _sequences: dict[int, Sequences] = field(init=False, factory=dict)
-    _coinciding: frozenset[HiddenParamOpRelation] | None = field(init=False, default=None)
+    _coinciding: frozenset[str] | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         o = self.options
@@ -129,12 +129,14 @@ class Compiled:
         truncated = self._truncated(stretch, length)
         return statuses(self.structure, o.rule, o.window, truncated, self.coinciding)
 
-    def coinciding(self) -> frozenset[HiddenParamOpRelation]:
-        """Return the relations whose traces are the influence after all."""
-        rule = self.options.rule
-        if self._coinciding is None and isinstance(rule, TraceRule):
-            self._coinciding = coinciding(self.structure, rule, self.loss.constants)
-        return self._coinciding or frozenset()
+    def coinciding(self) -> frozenset[str]:
+        """Return the parameters whose gradient is that of the influence after all."""
+        if self._coinciding is None:
+            o = self.options
+            self._coinciding = coinciding(
+                self.structure, o.rule, o.window, self.loss.constants, self.step.params
+            )
+        return self._coinciding
 
     def diagnostics(
         self, stretch: int, length: int, size: int | None,
@@ -241,6 +243,6 @@ class Compiled:
     def _prices(self, batch: int) -> dict[str, ScopePrice]:
         o = self.options
         return prices(
-            self.program, self.loss.constants, o.rule, o.window, o.tail, o.trace_dtype,
-            batch, inside=o.scope,
+            self.program, self.loss.constants, self.step.params, o.rule, o.window, o.tail,
+            o.trace_dtype, batch, inside=o.scope,
         )  # fmt: skip

@@ -1,7 +1,7 @@
 """What each parameter's gradient is: exact, approximate, direct-only, or unreachable; and why.
 
-Decided from the graph alone. A gradient is called exact only where every path through time that
-carries a derivative is followed by the rule.
+Whether every path through time that carries a derivative is followed is decided from the graph
+alone. Whether a rule gives what following them gives is seen in its form, or found by numbers.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .pieces import Pieces
 from .structure import HiddenParamOpRelation, Structure
 from .uses import Use
 
-# Returns the relations whose traces are the influence, although the rule writes them otherwise.
-Coinciding = Callable[[], Collection[HiddenParamOpRelation]]
+# Returns the parameters whose gradient is that of the influence, however the rule is written.
+Coinciding = Callable[[], Collection[str]]
 FOLLOWED = "every path through time is followed"
 ALTERED = "replaces the transition or the source"
 EXACT, APPROXIMATE, DIRECT, UNREACHABLE = "exact", "approximate", "direct-only", "unreachable"
@@ -40,7 +40,7 @@ class Status:
 
 def statuses(
     structure: Structure, rule: LearningRule, window: int, truncated: int | None = None,
-    coinciding: Callable[[], Collection[HiddenParamOpRelation]] = frozenset,
+    coinciding: Coinciding = frozenset,
 ) -> dict[str, Status]:  # fmt: skip
     """Return the status of every parameter by dotted path.
 
@@ -49,8 +49,8 @@ def statuses(
     truncated
         Steps after which a rule that keeps nothing forgets, because weights change there.
     coinciding
-        Returns the relations whose traces are the influence, although the rule writes them
-        otherwise; called only where that matters.
+        Returns the parameters whose gradient is that of the influence within the scope, however
+        the rule is written; called only where that matters.
     """
     judge = _Judge(structure, rule, window, truncated, coinciding)
     return {
@@ -77,6 +77,8 @@ class _Judge:
         temporal = self.influence.reached(value)
         if not temporal and not self.leads(value, self.loss):
             return Status(UNREACHABLE, "no path leads from it to the loss")
+        if self.rule.reward is not None:
+            return Status(APPROXIMATE, "gradients are kept until a modulator releases them")
         if not temporal:
             return Status(EXACT, "it acts within the step; its direct gradient is all there is")
         if self.truncated is not None:
@@ -85,31 +87,36 @@ class _Judge:
                                        f"({steps})")  # fmt: skip
         if not isinstance(self.rule, OnlineRule):
             return Status(EXACT, FOLLOWED)
-        if self.window == 0 and not self.rule.signal.symmetric:
-            return Status(APPROXIMATE, self.rule.signal.why)
-        if isinstance(self.rule, StepRule):
-            return self._whole(value)
+        whole = isinstance(self.rule, StepRule)
+        found = self._whole(value) if whole else self._traced(value, products)
+        if found.status == DIRECT:
+            return found
+        why = self._otherwise(products)
+        if (why is None and not self.rule.unbiased) or name in self._coinciding():
+            return found
+        if why is None and found.status == EXACT:
+            return Status(UNBIASED, IN_THE_MEAN)
+        return Status(APPROXIMATE, why or found.reason)
+
+    # -- what is followed within the scope --------------------------------------------------
+    def _traced(self, value: Value, products: list[Use]) -> Status:
+        """Return the verdict of traces of all relations that are the influence."""
         verdicts = [self._product(use) for use in products]
         plain = self._plain(value, products)
         if plain is not None:
             verdicts.append(plain)
-        followed = [v for v in verdicts if v.status != DIRECT]
-        if not followed:
+        if all(v.status == DIRECT for v in verdicts):
             return verdicts[0]
-        worst = next((v for v in verdicts if v.status not in (EXACT, UNBIASED)), verdicts[0])
-        if worst.status == EXACT:
-            return Status(UNBIASED, IN_THE_MEAN) if self.rule.unbiased else worst
-        return Status(APPROXIMATE, worst.reason)
+        worst = next((v for v in verdicts if v.status != EXACT), None)
+        return verdicts[0] if worst is None else Status(APPROXIMATE, worst.reason)
 
     def _whole(self, value: Value) -> Status:
-        """Return the verdict of a rule that follows all states and parameters at once."""
-        if self.rule.approximation:
-            return Status(APPROXIMATE, self.rule.approximation)
+        """Return the verdict of the influence of all parameters on all states."""
         for name in self.influence.reached(value):
             joint = self.influence.joint(value, name)
             if joint is not None:
                 return Status(APPROXIMATE, f"a path to {name} through {told(joint)} {OTHERS}")
-        return Status(UNBIASED, IN_THE_MEAN) if self.rule.unbiased else Status(EXACT, FOLLOWED)
+        return Status(EXACT, FOLLOWED)
 
     def _plain(self, value: Value, products: list[Use]) -> Status | None:
         """Return a verdict on uses outside weight products, or None if none reaches a state."""
@@ -131,13 +138,6 @@ class _Judge:
         if not related:
             cut = self.influence.cut(y, reached[0])
             return Status(DIRECT, f"it reaches {reached[0]} only through {told(cut)}")
-        rule = self.rule
-        why = rule.approximation
-        if why is None and isinstance(rule, TraceRule) and not rule.unbiased:
-            departs = any(self._departs(rule, r) for r in related)
-            why = f"{rule.name} {ALTERED}" if departs else None
-        if why is not None and not all(r in self._coinciding() for r in related):
-            return Status(APPROXIMATE, why)
         lost = what_is_lost(self.s, use)
         if lost is not None:
             return Status(APPROXIMATE, lost)
@@ -146,6 +146,18 @@ class _Judge:
         ):
             return Status(EXACT, FOLLOWED)
         return Status(EXACT, "every path through time is position-wise")
+
+    # -- what the rule does in its place ----------------------------------------------------
+    def _otherwise(self, products: list[Use]) -> str | None:
+        """Return what the rule is written to do in place of reading the influence, or None."""
+        rule = self.rule
+        if self.window == 0 and not rule.signal.symmetric:
+            return rule.signal.why
+        if rule.approximation or rule.unbiased or not isinstance(rule, TraceRule):
+            return rule.approximation
+        related = [r for r in self.s.relations if any(use in r.uses for use in products)]
+        departs = any(self._departs(rule, r) for r in related)
+        return f"{rule.name} {ALTERED}" if departs else None
 
     def _departs(self, rule: TraceRule, relation: HiddenParamOpRelation) -> bool:
         found = recurrence(rule, self.pieces.view(relation))

@@ -18,8 +18,8 @@ from ..compiler.coverage import DENSE, WISE
 from ..compiler.report import cost, shares
 from ..compiler.scope import Scope
 from ..compiler.status import EXACT, statuses
-from ..compiler.structure import HiddenParamOpRelation, Structure, analyse
-from ..rules.base import LearningRule, TraceRule
+from ..compiler.structure import Structure, analyse
+from ..rules.base import LearningRule
 from .memory import TraceMemory, memory_of
 from .probe import coinciding
 
@@ -68,8 +68,8 @@ class ScopePrice:
 
 
 def prices(
-    program: Program, constants: Mapping[str, Any], rule: LearningRule, window: int, tail: str,
-    stored: DType | None, batch: int, *, inside: Scope,
+    program: Program, constants: Mapping[str, Any], params: Mapping[str, Any], rule: LearningRule,
+    window: int, tail: str, stored: DType | None, batch: int, *, inside: Scope,
 ) -> dict[str, ScopePrice]:  # fmt: skip
     """Return what each scope would give and take.
 
@@ -85,7 +85,7 @@ def prices(
     for scope in scopes:
         structure = analyse(program, constants, scope=scope, tail=tail)
         try:
-            found[str(scope)] = _price(structure, constants, rule, window, stored, batch)
+            found[str(scope)] = _price(structure, constants, params, rule, window, stored, batch)
         except NotSupportedError:
             # A rule may have no meaning there; where it is in use, it has said so already.
             if scope == inside:
@@ -94,13 +94,11 @@ def prices(
 
 
 def _price(
-    s: Structure, constants: Mapping[str, Any], rule: LearningRule, window: int,
-    stored: DType | None, batch: int,
+    s: Structure, constants: Mapping[str, Any], params: Mapping[str, Any], rule: LearningRule,
+    window: int, stored: DType | None, batch: int,
 ) -> ScopePrice:  # fmt: skip
-    def same() -> frozenset[HiddenParamOpRelation]:
-        return coinciding(s, rule, constants) if isinstance(rule, TraceRule) else frozenset()
-
-    found = statuses(s, rule, window, coinciding=cache(same))
+    same = cache(lambda: coinciding(s, rule, window, constants, params))
+    found = statuses(s, rule, window, coinciding=same)
     memory = memory_of(s, rule, float_dtype(s.program), stored)
     assert isinstance(memory, TraceMemory)
     sizes = dict.fromkeys(found, 0)

@@ -1,10 +1,11 @@
-"""Whether a rule's traces are the influence after all, found by numbers.
+"""Whether a rule gives the gradient of the influence after all, found by numbers.
 
 Many a rule replaces the influence by something cheaper that equals it on some models: one constant
-leak in place of the transition, a product of two filters in place of a trace. Whether that is so
-here is no matter of its form. The step is run from random states with random weights and inputs,
-the rule's traces beside those of D-RTRL with the same scope, and both are read by random signals.
-Functions of a step are analytic between their kinks: two that agree at random points agree.
+leak in place of the transition, a product of two filters in place of a trace, mean slopes of later
+layers where there are none. Whether that is so here is no matter of its form. The online step of
+the rule is run beside that of D-RTRL with the same scope, from random states, with random weights,
+inputs, targets and draws. Functions of a step are analytic between their kinks: two that agree at
+random points agree.
 """
 
 from __future__ import annotations
@@ -14,108 +15,121 @@ from typing import Any
 
 import numpy as np
 
-from etp_ir import ops
-from etp_ir.core import Program, Role
+from etp_ir.builder import Builder
+from etp_ir.core import Input, Program, Role
 from etp_ir.interpreter import evaluate
 from etp_ir.passes import lower
 from etp_ir.passes.simplify import simplify
-from etp_ir.tracer import Tracer
-from etp_ir.types import F64, U32, DType, TensorType
+from etp_ir.tracer import Tracer, operand
+from etp_ir.types import F64, U32, TensorType
 
-from ..compiler.axes import float_dtype
-from ..compiler.numbers import StepNumbers
-from ..compiler.pieces import Pieces
-from ..compiler.places import at_places
-from ..compiler.structure import HiddenParamOpRelation, Structure
-from ..rules.base import TraceRule
+from ..compiler.structure import Structure
+from ..keys import SEQUENCE
+from ..rules.base import LearningRule
 from ..rules.registry import resolve
-from .memory import Gradients, TraceMemory, zeros
-from .traces import STEPS
+from .forms import Forms
+from .online import online_step
+from .sequence import Sequences, call
+from .steps import Steps
 
-STEPS_PROBED, POINTS = 4, 2
+STEPS_PROBED, POINTS = 6, 2
 TOLERANCE = 1e-9
 # Of models in single precision: their constants are rounded.
 SINGLE = 1e-5
+# Gradients below it are of no use for a comparison.
+DEAD = 1e-6
 # Above this many elements of traces a probe would cost more than it tells.
 LARGEST = 2_000_000
 Array = np.ndarray[Any, Any]
 
 
 def coinciding(
-    structure: Structure, rule: TraceRule, constants: Mapping[str, Any]
-) -> frozenset[HiddenParamOpRelation]:
-    """Return the relations whose traces give the gradient of the influence within the scope."""
-    dtype = float_dtype(structure.program)
-    memories = [
-        TraceMemory(structure, r, dtype, dtype) for r in (rule, resolve("d_rtrl"))
-        if isinstance(r, TraceRule)
-    ]  # fmt: skip
-    if rule.draws or sum(a.type.size for m in memories for a in m.arrays) > LARGEST:
+    structure: Structure, rule: LearningRule, window: int, constants: Mapping[str, Any],
+    params: Mapping[str, Any],
+) -> frozenset[str]:  # fmt: skip
+    """Return the parameters whose gradient is that of the influence within the scope.
+
+    Parameters
+    ----------
+    params
+        Values of the parameters. Where random ones give nothing finite, these are varied.
+    """
+    window = min(window, 1)
+    both = [Steps(structure, r, window, "probe") for r in (rule, resolve("d_rtrl"))]
+    if sum(a.type.size for s in both for a in s.traces) > LARGEST:
         return frozenset()
-    program = _program(structure, memories, dtype)
-    relations = structure.relations
-    tolerance = TOLERANCE if dtype is F64 else SINGLE
-    live = dict.fromkeys(range(len(relations)), False)
-    same = dict.fromkeys(range(len(relations)), True)
+    programs = [_step(steps) for steps in both]
+    tolerance = TOLERANCE if both[0].dtype is F64 else SINGLE
+    names = [p.name for p in structure.program.inputs_of("param")]
+    live, same = dict.fromkeys(names, False), dict.fromkeys(names, True)
     for point in range(POINTS):
-        rng = np.random.default_rng(point)
-        held = {p.name: _random(rng, p.role.kind, p.type) for p in program.inputs}
-        held.update({n: np.asarray(x) for n, x in constants.items() if n in held})
-        for _ in range(STEPS_PROBED):
-            for port in program.inputs:
-                if port.role.kind in ("input", "signal"):
-                    held[port.name] = _random(rng, port.role.kind, port.type)
-            with np.errstate(all="ignore"):
-                out = evaluate(program, held)
-            for k in same:
-                got, want = out[f"value(0.{k})"], out[f"value(1.{k})"]
-                live[k] |= bool(np.abs(want).max(initial=0.0) > 1e-6)
-                scale = tolerance * max(float(np.abs(want).max(initial=0.0)), 1e-3)
-                off = float(np.abs(got - want).max(initial=0.0))
-                same[k] &= bool(np.isfinite(want).all() and off <= scale)
-            held.update({
-                p.name: out[key] for p in program.inputs if (key := f"value(next.{p.name})") in out
-            })  # fmt: skip
-    return frozenset(r for k, r in enumerate(relations) if same[k] and live[k])
+        found = _run(both[0], programs, point, constants, {})
+        if not all(np.isfinite(x).all() for _, want in found for x in want.values()):
+            found = _run(both[0], programs, point, constants, params)
+        for got, want in found:
+            for n in names:
+                size = float(np.abs(want[n]).max(initial=0.0))
+                off = float(np.abs(got[n] - want[n]).max(initial=0.0))
+                live[n] |= size > DEAD
+                same[n] &= bool(np.isfinite(want[n]).all()) and off <= tolerance * max(size, 1e-3)
+    return frozenset(n for n in names if same[n] and live[n])
 
 
-def _program(structure: Structure, memories: list[TraceMemory], dtype: DType) -> Program:
-    """Return one step that advances both kinds of traces and reads them by given signals."""
-    p = Pieces(structure, "probe")
-    b = p.builder
-    pairs: list[Any] = []
-
-    def port(name: str, type: TensorType, role: Role | str) -> Tracer:
-        return Tracer(b, b.input(name, type, role))
-
-    ell = {
-        n: port(f"probe.ell.{n}", old.type, "signal") for n, (old, _) in structure.states.items()
-    }
-    for n, (old, new) in structure.states.items():
-        if isinstance(new, type(old)):
-            pairs.append((new, Role("value", (f"next.{n}",))))
-    for i, memory in enumerate(memories):
-        held = {a.name: port(f"probe.{i}.{a.name}", a.type, "trace") for a in memory.arrays}
-        one = ops.full(b, (), 1.0, dtype)
-        numbers = StepNumbers(dtype, structure, b, held.get(STEPS), loss_weight=one)
-        advanced = memory.advance(p, held, numbers)
-        pairs += [(x.value, Role("value", (f"next.probe.{i}.{n}",))) for n, x in advanced.items()]
-        for k, relation in enumerate(structure.relations):
-            grads = Gradients()
-            memory.read_one(relation, advanced, at_places(relation, ell), grads)
-            for x in grads.values():
-                pairs.append((x.value, Role("value", (f"{i}.{k}",))))
-            if not grads:
-                pairs.append((zeros(b, TensorType(dtype)).value, Role("value", (f"{i}.{k}",))))
+def _step(steps: Steps) -> Program:
+    """Return the online step with gradients of parameters."""
+    program = online_step(steps)
+    b = Builder(program.name, share=True)
+    given = {p.name: Tracer(b, b.input(p.name, p.type, p.role)) for p in program.inputs}
+    out = call(b, program, given)
+    weights = {o.role.of[0]: out[o.key] for o in program.outputs if o.role.kind == "grad"}
+    grads = Sequences(Forms(steps), 1).parameter_gradients(b, given, weights)
+    pairs: list[Any] = [(x.value, Role("grad", (n,))) for n, x in grads.items()]
+    pairs += [(operand(b, out[o.key]), o.role) for o in program.outputs if o.role.kind != "grad"]
     return lower(simplify(b.finish(pairs)))
+
+
+def _run(
+    steps: Steps, programs: list[Program], point: int, constants: Mapping[str, Any],
+    params: Mapping[str, Any],
+) -> list[list[dict[str, Array]]]:  # fmt: skip
+    """Return the gradients of both programs at every step, from one random state."""
+    rng = np.random.default_rng(point)
+    ports = {p.name: p for program in programs for p in program.inputs}
+    held = {n: _random(rng, p.role.kind, p.type) for n, p in ports.items()}
+    held |= {n: np.asarray(x) * np.exp(0.3 * held[n]) for n, x in params.items() if n in held}
+    held |= {n: np.asarray(x) for n, x in constants.items() if n in held}
+    for name, shared in steps.shared.items():
+        if name in held and not shared.learned:
+            given = shared.initial
+            held[name] = np.asarray(given(held) if callable(given) else given, held[name].dtype)
+    found = []
+    for _ in range(STEPS_PROBED):
+        held |= {n: _random(rng, p.role.kind, p.type) for n, p in ports.items() if _varies(p)}
+        with np.errstate(all="ignore"):
+            made = [evaluate(program, held) for program in programs]
+        # Both see the states of the first.
+        keys = {n: f"{p.role.kind}({n})" for n, p in ports.items()}
+        keys |= {n: str(p.role) for n, p in ports.items() if p.role.kind == "trace"}
+        for out in reversed(made):
+            held |= {n: out[key] for n, key in keys.items() if key in out}
+        found.append([{k[5:-1]: x for k, x in out.items() if k[:5] == "grad("} for out in made])
+    return found
+
+
+def _varies(port: Input) -> bool:
+    """Whether an input is another one in each step."""
+    return port.role.kind in ("input", "target", "weight") or (
+        port.role.kind == "noise" and port.role.of != (SEQUENCE,)
+    )
 
 
 def _random(rng: np.random.Generator, kind: str, type: TensorType) -> Array:
     if kind == "trace":
-        return np.zeros(type.shape)
+        return np.zeros(type.shape, type.dtype.numpy())
     if type.dtype is U32:
         return rng.integers(0, 2**32, size=type.shape, dtype=np.uint32)
     if not type.dtype.is_float:
         return np.zeros(type.shape, type.dtype.numpy())
-    scale = 0.5 if kind == "param" else 1.0
-    return np.asarray(scale * rng.normal(size=type.shape))
+    drawn = np.asarray((0.5 if kind == "param" else 1.0) * rng.normal(size=type.shape))
+    # Buffers may be variances, and weights of losses are none below zero.
+    return np.abs(drawn) if kind in ("buffer", "weight") else drawn
