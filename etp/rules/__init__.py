@@ -34,6 +34,7 @@ from .eprop import EProp  # noqa: E402
 from .f_bptt import FBPTT  # noqa: E402
 from .forward_gradient import ForwardGradient  # noqa: E402
 from .kf_rtrl import KFRTRL  # noqa: E402
+from .ok import OK  # noqa: E402
 from .ostl_feedforward import OSTLFeedforward  # noqa: E402
 from .ostl_recurrent import OSTLRecurrent  # noqa: E402
 from .osttp import OSTTP  # noqa: E402
@@ -55,10 +56,10 @@ from .three_factor import ThreeFactor  # noqa: E402
 from .uoro import UORO  # noqa: E402
 
 __all__ = [
-    "available", "BPTT", "Bundle", "CET", "DECOLLE", "DRTRL", "EProp", "FBPTT", "ForwardGradient",
-    "KFRTRL", "Kind", "LearningRule", "Mat", "Named", "OnlineRule", "OSTLFeedforward",
-    "OSTLRecurrent", "OSTTP", "OTPE", "OTTT", "PER_INPUT", "PER_RESULT", "PER_WEIGHT", "PPProp",
-    "register", "registered", "resolve", "RFLO", "RKFRTRL", "RSTDP", "RTRL", "RuleConfig", "Slot",
-    "SLTT", "SnAp", "SparseRTRL", "STDP", "StepRule", "STLLR", "SuperSpike", "TBPTT", "ThreeFactor",
-    "TraceRule", "Traces", "UORO", "Vec",
+    "BPTT", "Bundle", "CET", "DECOLLE", "DRTRL", "EProp", "FBPTT", "ForwardGradient", "KFRTRL",
+    "Kind", "LearningRule", "Mat", "Named", "OK", "OSTLFeedforward", "OSTLRecurrent", "OSTTP",
+    "OTPE", "OTTT", "OnlineRule", "PER_INPUT", "PER_RESULT", "PER_WEIGHT", "PPProp", "RFLO",
+    "RKFRTRL", "RSTDP", "RTRL", "RuleConfig", "SLTT", "STDP", "STLLR", "Slot", "SnAp", "SparseRTRL",
+    "StepRule", "SuperSpike", "TBPTT", "ThreeFactor", "TraceRule", "Traces", "UORO", "Vec",
+    "available", "register", "registered", "resolve",
 ]  # fmt: skip

@@ -11,10 +11,11 @@ from tests.models import build, data
 from tests.rules.test_battery import square
 
 LENGTH, BATCH, CALLS = 4, 30, 30
-RULES = ["uoro", "kf_rtrl", "r_kf_rtrl", "forward_gradient", "forward_gradient(4)"]
-MODELS = ["rnn", "gru", "two_layers", "masked", "lstm"]
-# Where all influence stays at one position, the reverse factors keep it as it is.
-STILL = {("r_kf_rtrl", "masked")}
+RULES = ["uoro", "kf_rtrl", "r_kf_rtrl", "forward_gradient", "forward_gradient(4)", "ok", "ok(2)"]
+QUICK, REST = ["gru", "masked"], ["rnn", "two_layers", "lstm"]
+MODELS = [*QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in REST)]
+# Where influence stays at one position, or inputs are two, these keep it as it is.
+STILL = {("r_kf_rtrl", "masked"), ("ok(2)", "masked")}
 # What is kept where a mean is exact to rounding, and so has no spread of its own.
 FLAT = 1e-11
 
@@ -63,4 +64,16 @@ def test_the_mean_over_draws_is_the_gradient(rule, model):
 @pytest.mark.parametrize("rule", RULES)
 def test_the_status_says_unbiased(rule):
     found = made("rnn", rule).report().parameters
-    assert found["cell.w_rec" if "cell.w_rec" in found else next(iter(found))].status == "unbiased"
+    assert "unbiased" in {p.status for p in found.values()}
+
+
+def test_a_sum_of_as_many_products_as_steps_is_exact():
+    got, want = means("gru", f"ok({LENGTH})"), exact("gru")
+    for n, g in got.items():
+        np.testing.assert_allclose(g.mean(axis=0), want[n], rtol=0, atol=1e-8)
+
+
+def test_the_best_sum_varies_less():
+    spread = {rule: sum(g.var(axis=0).sum() for g in means("gru", rule).values())
+              for rule in ("kf_rtrl", "ok", "ok(2)")}  # fmt: skip
+    assert spread["ok(2)"] < spread["ok"] < spread["kf_rtrl"]
