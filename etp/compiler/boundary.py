@@ -213,7 +213,7 @@ class Boundary:
         cut: set[Edge] = set()
         given = {self.emitted[n]: x for n, x in (emitted or {}).items()}
         for use, (at, value) in self.products.items():
-            if value in given:
+            if emission(s, value) in given:
                 cut.add((use.node, at))
         arriving = dict(cotangents)
         for value, x in given.items():
@@ -252,8 +252,23 @@ def emitted_values(s: Structure) -> dict[str, Value]:
     """Return the values that units emit into such products, by the first weight they meet."""
     found: dict[Value, str] = {}
     for use, (_, value) in onward_products(s).items():
-        found.setdefault(value, s.weights[use].name)
+        found.setdefault(emission(s, value), s.weights[use].name)
     return {name: value for value, name in found.items()}
+
+
+def emission(s: Structure, value: Value) -> Value:
+    """Return what units emit of what a product reads: the spikes that it is made of, or itself.
+
+    Between the spikes and the product may lie what joins or filters them.
+    """
+    results = {use.output for use in s.weights}
+    new = {after for _, after in s.states.values() if after in s.program.producers}
+    reaches = s.dependence.leads_avoiding
+    spikes = [
+        z for z in (node.output for node in s.program.nodes if node.primitive.name == "spike")
+        if reaches(z, value, results) and any(s.dependence.leads(v, z) for v in new)
+    ]  # fmt: skip
+    return spikes[0] if len(spikes) == 1 else value
 
 
 def _with_slope(node: Node, slope: Tracer) -> Node:

@@ -124,6 +124,13 @@ class Influence:
         """Whether all paths from a value to a new state are position-wise."""
         return value in self.reaches[state].targets and self.cut(value, state) is None
 
+    def feeds(self, name: str, state: str) -> bool:
+        """Whether position p of one new state reaches position p of another, where not cut."""
+        value, after = self.states[name][1], self.states[state][1]
+        if value not in self.reaches[state].targets or value.type.shape != after.type.shape:
+            return False
+        return stays(self.reaches[state].targets[value], after.type.size)
+
     # -- from step to step ------------------------------------------------------------------
     def onward(self, new: str, old: str) -> bool:
         """Whether the new value of one state depends on the old value of another."""

@@ -17,6 +17,7 @@ from .axes import Axes, axes_of, tie
 from .coverage import Coverage, Edges, Place, closed_coverage, fold, hop_coverage, local_coverage
 from .expose import expose
 from .influence import Dependence, Influence, varying_values
+from .names import is_emission
 from .pattern import Pattern
 from .positions import Cut, Known, Reach, Targets, known_values, reach
 from .scope import Scope
@@ -260,6 +261,12 @@ def find_hidden_groups(influence: Influence) -> tuple[HiddenGroup, ...]:
         for old in influence.states
         if influence.stays(new, old)
     )
+    # What units emit has no past of its own: it belongs to the states that it enters in the step.
+    graph.add_edges_from(
+        (name, state)
+        for name in influence.states if is_emission(name)
+        for state in influence.states if influence.feeds(name, state)
+    )  # fmt: skip
     order = {name: i for i, name in enumerate(influence.states)}
     components = sorted(
         (sorted(c, key=order.__getitem__) for c in nx.connected_components(graph)),
