@@ -37,6 +37,7 @@ from .compiler import (
 from .control import cond, fori_loop, scan, while_loop
 from .conv import conv, conv_transpose
 from .data import MultiStepData, SingleStepData
+from .eligibility import EligibilityTrace
 from .embedding import embedding
 from .feedback import FixedRandomFeedback
 from .filters import DoubleExponential, GradExpon, KappaFilter, PresynapticTrace
@@ -84,14 +85,15 @@ __version__ = "0.1.0"
 __all__ = [
     "BPTT", "Buffer", "CET", "CompilationError", "CompilationRecord", "CompilationWarning",
     "DECOLLE", "D_RTRL", "DataError", "DiagnosticKind", "DiagnosticLevel", "DoubleExponential",
-    "EProp", "ES_D_RTRL", "ETPError", "FixedRandomFeedback", "GradExpon", "History", "KappaFilter",
-    "Learner", "ModelError", "Module", "MultiStepData", "NotSupportedError", "OSTLFeedforward",
-    "OSTLRecurrent", "OSTTP", "OTPE", "OTTT", "Param", "PresynapticTrace", "RFLO", "RSTDP", "RTRL",
-    "RuleConfig", "SLTT", "STDP", "STLLR", "ShapeError", "SingleStepData", "SnAp", "SparsePattern",
-    "SparseRTRL", "State", "SuperSpike", "ThreeFactor", "TraceError", "UORO", "backends",
-    "batch_mean", "checkpoint", "compile", "compile_etrace_graph", "cond", "conv", "conv_transpose",
-    "einsum", "element_wise", "embedding", "evaluation", "fori_loop", "grouped_matmul", "init",
-    "lora_matmul", "losses", "matmul", "nn", "optim", "oracle", "pp_prop", "random",
-    "random_pattern", "register_primitive", "rl", "rules", "scan", "signals", "sparse_matmul",
-    "sparse_pattern", "spike", "stop_gradient", "training", "while_loop", "xp",
+    "EProp", "ES_D_RTRL", "ETPError", "EligibilityTrace", "FixedRandomFeedback", "GradExpon",
+    "History", "KappaFilter", "Learner", "ModelError", "Module", "MultiStepData",
+    "NotSupportedError", "OSTLFeedforward", "OSTLRecurrent", "OSTTP", "OTPE", "OTTT", "Param",
+    "PresynapticTrace", "RFLO", "RSTDP", "RTRL", "RuleConfig", "SLTT", "STDP", "STLLR",
+    "ShapeError", "SingleStepData", "SnAp", "SparsePattern", "SparseRTRL", "State", "SuperSpike",
+    "ThreeFactor", "TraceError", "UORO", "backends", "batch_mean", "checkpoint", "compile",
+    "compile_etrace_graph", "cond", "conv", "conv_transpose", "einsum", "element_wise", "embedding",
+    "evaluation", "fori_loop", "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn",
+    "optim", "oracle", "pp_prop", "random", "random_pattern", "register_primitive", "rl", "rules",
+    "scan", "signals", "sparse_matmul", "sparse_pattern", "spike", "stop_gradient", "training",
+    "while_loop", "xp",
 ]  # fmt: skip

@@ -17,11 +17,13 @@ from .compiled import Compiled, Options, Stages, predict_program
 from .compiler.graph import ETraceGraph
 from .compiler.report import Report
 from .copying import copy_to
+from .eligibility import TraceBook, book
 from .engine import Engine, named
 from .fit import History, fit
 from .initial import is_flag
 from .keys import Draws, Stretch
 from .model import Module, collect, kind_of
+from .over_time import record
 from .params import as_params
 from .place import placed
 from .rule_arrays import fresh_arrays
@@ -266,9 +268,9 @@ class Learner:
         return self._streamed("state")
 
     @property
-    def traces(self) -> dict[str, Any]:
-        """Traces of the stream by name; empty before the first `step`."""
-        return self._streamed("trace")
+    def traces(self) -> TraceBook:
+        """Traces of the stream by name and by weight; empty before the first `step`."""
+        return book(self, self._streamed("trace"))
 
     def _streamed(self, kind: str) -> dict[str, Any]:
         if not self.stream:
@@ -278,6 +280,8 @@ class Learner:
             n: x for n, x in self.stream.items()
             if not is_flag(n) and (n in states) == (kind == "state")
         }  # fmt: skip
+
+    record = placed(record)
 
     # -- what was compiled ------------------------------------------------------------------
     @property

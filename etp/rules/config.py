@@ -200,26 +200,30 @@ class RuleConfig(OnlineRule):
 class Composed(TraceRule):
     """The traces of a point of the rule language."""
 
-    config: RuleConfig
+    of: RuleConfig
     name = "rule_config"
+
+    def config(self) -> RuleConfig:
+        """Return the point."""
+        return self.of
 
     @property
     def signal(self) -> Signal:  # type: ignore[override]
         """The signal of the point."""
-        return self.config.signal
+        return self.of.signal
 
     @property
     def emits(self) -> bool:  # type: ignore[override]
         """Whether a filter, or pairs in time, act on what units emit."""
-        return self.config.post is not None or isinstance(self.config.pre, STDPPair)
+        return self.of.post is not None or isinstance(self.of.pre, STDPPair)
 
     @property
     def counts_steps(self) -> bool:  # type: ignore[override]
         """Whether an average is to be corrected for a short past."""
-        return self.config.averages
+        return self.of.averages
 
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
-        c = self.config
+        c = self.of
         storage = c.storage
         assert isinstance(storage, Kept)
         found = {n: storage.kind.slot(rel) for n in c.stages}
@@ -229,12 +233,12 @@ class Composed(TraceRule):
         return {**{n: PER_INPUT.slot(rel) for n in inputs}, **found}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
-        storage = self.config.storage
+        storage = self.of.storage
         assert isinstance(storage, Kept)
-        return storage.advance(self.config, rel, e)
+        return storage.advance(self.of, rel, e)
 
     def gradient(self, rel: RelationView, e: Traces, ell: Any) -> Any:
-        c = self.config
+        c = self.of
         assert isinstance(c.storage, Kept)
         found = c.storage.gradient(c, e, ell)
         return c.recursion.read(rel, found) if isinstance(c.recursion, Recursion) else found

@@ -35,6 +35,8 @@ class TraceArray:
         Type for one example.
     relation, slot, state
         What it belongs to; None for the step counter.
+    axes
+        Letters of its axes, of arrays of a relation.
     """
 
     name: str
@@ -43,6 +45,7 @@ class TraceArray:
     relation: HiddenParamOpRelation | None = None
     slot: str = ""
     state: str | None = None
+    axes: str = ""
 
     @property
     def shared(self) -> bool:
@@ -65,7 +68,8 @@ def relation_traces(
             if len(slots) > 1:
                 of = (*of, slot)
             name = ".".join(("e" if len(slots) == 1 else f"e_{slot}", *of[:2]))
-            arrays.append(TraceArray(name, Role("trace", of), type, relation, slot, state))
+            axes = spec.axes + letters(relation, state)
+            arrays.append(TraceArray(name, Role("trace", of), type, relation, slot, state, axes))
     return arrays
 
 
