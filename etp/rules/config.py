@@ -92,8 +92,8 @@ class RuleConfig(OnlineRule):
     Examples
     --------
     >>> import etp
-    >>> etp.RuleConfig(recursion=0.9, post="kappa(0.8)", signal="random")
-    RuleConfig(recursion=Leak(decay=0.9), post=KappaFilter(kappa=0.8), signal=Random())
+    >>> etp.RuleConfig(post="kappa(0.8)", outer="cascade(2, 0.7)")
+    RuleConfig(post=KappaFilter(kappa=0.8), outer=Cascade(order=2, decay=0.7))
     """
 
     name = "rule_config"
