@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from attrs import Factory, field, frozen
-from attrs.validators import instance_of, optional
+from attrs.validators import instance_of
 
 from etp_ir import ops
 
@@ -46,10 +46,10 @@ class OTPE(TraceRule):
     factorised
         Whether to keep two vectors in place of two numbers per weight (F-OTPE).
     leaky_readout
-        Whether what reads the last layer integrates with the leak, as in the paper. Where it has
-        no memory there is nothing left of past spikes, and the last layer's gradient is
-        :math:`\ell \cdot E_z`. None finds it out from the model: whether what units emit reaches
-        the loss through states of other groups only.
+        Whether to treat what reads the last layer as the readout of the paper, which integrates
+        with the leak. Otherwise the model tells: where what units emit reaches the loss past the
+        states of all other groups, nothing is left of past spikes, and the layer's gradient is
+        :math:`\ell \cdot E_z`.
 
     Notes
     -----
@@ -71,7 +71,7 @@ class OTPE(TraceRule):
 
     leak: float = field(default=0.5, validator=decay)
     factorised: bool = field(default=False, validator=instance_of(bool))
-    leaky_readout: bool | None = field(default=None, validator=optional(instance_of(bool)))
+    leaky_readout: bool = field(default=False, validator=instance_of(bool))
     signal: Signal = field(init=False, repr=False, default=Factory(
         lambda self: MeanSlopes(self.leak), takes_self=True
     ))  # fmt: skip
@@ -92,8 +92,7 @@ class OTPE(TraceRule):
         return {"E": PER_WEIGHT, "R": PER_WEIGHT}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
-        relayed = rel.relayed if self.leaky_readout is None else self.leaky_readout or rel.relayed
-        left = self.leak if relayed else 0.0
+        left = self.leak if self.leaky_readout or rel.relayed else 0.0
         if not self.factorised:
             E = rel.D @ e["E"] + rel.u * rel.x
             return {"E": E, "R": left * e["R"] + E}
