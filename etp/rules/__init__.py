@@ -46,6 +46,7 @@ from .r_stdp import RSTDP  # noqa: E402
 from .rflo import RFLO  # noqa: E402
 from .rtrl import RTRL  # noqa: E402
 from .s_tllr import STLLR  # noqa: E402
+from .sk_rtrl import SKRTRL  # noqa: E402
 from .sltt import SLTT  # noqa: E402
 from .snap import SnAp  # noqa: E402
 from .sparse_rtrl import SparseRTRL  # noqa: E402
@@ -59,7 +60,7 @@ __all__ = [
     "BPTT", "Bundle", "CET", "DECOLLE", "DRTRL", "EProp", "FBPTT", "ForwardGradient", "KFRTRL",
     "Kind", "LearningRule", "Mat", "Named", "OK", "OSTLFeedforward", "OSTLRecurrent", "OSTTP",
     "OTPE", "OTTT", "OnlineRule", "PER_INPUT", "PER_RESULT", "PER_WEIGHT", "PPProp", "RFLO",
-    "RKFRTRL", "RSTDP", "RTRL", "RuleConfig", "SLTT", "STDP", "STLLR", "Slot", "SnAp", "SparseRTRL",
-    "StepRule", "SuperSpike", "TBPTT", "ThreeFactor", "TraceRule", "Traces", "UORO", "Vec",
-    "available", "register", "registered", "resolve",
+    "RKFRTRL", "RSTDP", "RTRL", "RuleConfig", "SKRTRL", "SLTT", "STDP", "STLLR", "Slot", "SnAp",
+    "SparseRTRL", "StepRule", "SuperSpike", "TBPTT", "ThreeFactor", "TraceRule", "Traces", "UORO",
+    "Vec", "available", "register", "registered", "resolve",
 ]  # fmt: skip

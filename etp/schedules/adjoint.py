@@ -133,7 +133,7 @@ def read_entry(steps: Steps, step: AdjointStep) -> Program:
     if step.exact:
         states = _exact_inputs(b, steps)
         for r in step.exact:
-            (slot,) = memory.rule.slots(bare_view(r))
+            (slot,) = memory.rule.slots(bare_view(steps.structure, r))
             by_relation[r] = {slot: at_places(r, states)}
     grads = Gradients()
     memory.read_slots(held, by_relation.__getitem__, grads)

@@ -99,7 +99,7 @@ class TraceMemory(Memory):
     def __init__(self, structure: Structure, rule: TraceRule, dtype: DType, stored: DType) -> None:
         super().__init__(structure, rule, dtype)
         for relation in structure.relations:
-            slots = rule.slots(bare_view(relation))
+            slots = rule.slots(bare_view(structure, relation))
             self.arrays += relation_traces(relation, slots, relation.extents, stored)
         if rule.counts_steps and self.arrays:
             self.arrays.append(step_counter(dtype))
@@ -126,7 +126,7 @@ class TraceMemory(Memory):
     def _traces(
         self, relation: HiddenParamOpRelation, held: Mapping[str, Tracer]
     ) -> dict[str, Any]:
-        slots = self.rule.slots(bare_view(relation))
+        slots = self.rule.slots(bare_view(self.structure, relation))
         return read(self.of(relation), relation, slots, held, self.dtype)
 
     def advance(
@@ -157,7 +157,7 @@ class TraceMemory(Memory):
         grads: Gradients,
     ) -> None:  # fmt: skip
         """Add what the traces of one relation give for a signal."""
-        view = bare_view(relation, StepNumbers(self.dtype, counted=held.get(STEPS)))
+        view = bare_view(self.structure, relation, StepNumbers(self.dtype, counted=held.get(STEPS)))
         found = self.rule.gradient(view, self._traces(relation, held), ell)
         self._add(relation, None if found is None else found.on(relation.axes.w), grads)
 

@@ -13,7 +13,7 @@ from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
 
 from ..compiler.numbers import StepNumbers
-from ..compiler.structure import HiddenParamOpRelation
+from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..compiler.view import RelationView
 from ..rules.algebra import POSITION, Mat, Named, Vec, named
 from ..rules.base import Slot
@@ -123,6 +123,10 @@ def cast(x: Tracer, dtype: Any) -> Tracer:
     return x if x.dtype is dtype else ops.cast(x, dtype)
 
 
-def bare_view(relation: HiddenParamOpRelation, numbers: StepNumbers | None = None) -> RelationView:
+def bare_view(
+    structure: Structure, relation: HiddenParamOpRelation, numbers: StepNumbers | None = None
+) -> RelationView:
     """Return a relation's view without its arrays, for reading a gradient."""
-    return RelationView(relation.name, relation, None, Vec({}), Mat({}), relation.axes, numbers)
+    return RelationView(
+        relation.name, relation, None, Vec({}), Mat({}), relation.axes, numbers, structure
+    )
