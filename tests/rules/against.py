@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from attrs import field, frozen
 
 from tests.rules.homes import HOMES, learner, near, streamed, weight
@@ -34,6 +35,10 @@ class Case:
         What the package gets beside the data, given how many steps.
     options
         Further options of `etp.compile`.
+    weights
+        The weights that are compared; all of the home by default.
+    prepare
+        Called with the learner and the home before anything runs.
     """
 
     rule: Any
@@ -43,6 +48,14 @@ class Case:
     draws: Callable[[int], Any] | None = None
     modulators: Callable[[int], Any] | None = None
     options: Mapping[str, Any] = field(factory=dict)
+    weights: Sequence[str] | None = None
+    prepare: Callable[[Any, Any], None] | None = None
+
+
+def mostly_slow(names: Sequence[str], quick: Sequence[str]) -> list[Any]:
+    """Return parameters of which all but the quick ones are in the slow set."""
+    slow = pytest.mark.slow
+    return [pytest.param(n, marks=() if n in quick else slow) for n in names]
 
 
 def data(spikes: bool = False, length: int = STEPS) -> tuple[np.ndarray, np.ndarray]:
@@ -52,13 +65,14 @@ def data(spikes: bool = False, length: int = STEPS) -> tuple[np.ndarray, np.ndar
 
 
 def check(
-    case: Case, lr: float = 0.0, steps: int = STEPS, tolerance: float = 1e-10,
-    weights: Sequence[str] | None = None,
+    case: Case, lr: float = 0.0, steps: int = STEPS, tolerance: float = 1e-10
 ) -> None:  # fmt: skip
     """Compare every trace entry, loss and gradient of every step, and the weights at the end."""
     net = case.net()
     xs, ys = data(not hasattr(net, "alpha") and not hasattr(net, "eta"), steps)
     made = learner(net, case.rule, xs, ys, **case.options)
+    if case.prepare is not None:
+        case.prepare(made, net)
     run = HOMES[type(net)][1]
     twin = case.twin(made)
     draws = {} if case.draws is None else {"draws": case.draws(steps)}
@@ -74,8 +88,12 @@ def check(
         for own, key in case.traces.items():
             assert callable(key) or key in traces, f"no trace {key!r} in {sorted(traces)}"
             same(own, key(traces) if callable(key) else traces[key], wanted[t].traces[own], t)
-        for own in weights or wanted[t].grads:
+        for own in case.weights or wanted[t].grads:
             same(f"gradient of {own}", grads[weight(own)], wanted[t].grads[own], t)
     assert min(sizes.values()) > 1e-3, f"nothing is compared: {sizes}"
-    for own in weights or wanted[-1].grads:
+    for own in case.weights or wanted[-1].grads:
         same(own, made.params[weight(own)], wanted[-1].weights[own], steps)
+    if lr:
+        start = case.net().weights
+        moved = [np.abs(wanted[-1].weights[n] - start[n]).max() for n in start]
+        assert min(moved) > 10 * tolerance, "nothing was learned"

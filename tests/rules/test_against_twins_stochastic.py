@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.rules.against import OUT, Case, M, check
+from tests.rules.against import OUT, Case, M, check, mostly_slow
 from tests.rules.drawn import normal, signs
 from tests.rules.twins import leaky_tanh, low_rank, perturbation
+from tests.rules.twins.optimal_kronecker import OK
 
 N = 4
 PROBES = 1000  # the first stream of draws that belong to a sequence
@@ -33,6 +34,11 @@ def probes(count: int) -> np.ndarray:
     return np.array([normal(0, shape, PROBES + k, per="sequence") for k in range(count)])
 
 
+def kronecker_sum(e, rank: int) -> np.ndarray:
+    """Return the influence (k, j, i) that the pairs of factors stand for."""
+    return sum(np.einsum("j,ik->kji", e[f"e_A{c}.w.A{c}"], e[f"e_B{c}.w.h"]) for c in range(rank))
+
+
 CASES = {
     "uoro": Case(
         "uoro", lambda _: low_rank.UORO(), net, {"a": "e.s.h", "b": "e.theta.w"},
@@ -46,6 +52,13 @@ CASES = {
         "r_kf_rtrl", lambda _: low_rank.RKFRTRL(), net,
         {"a": "e_A.w.A", "b": lambda e: e["e_B.w.h"].T}, each_step(signs, (N,)),
     ),
+    **{
+        f"ok({r})": Case(
+            f"ok({r})", lambda _, r=r: OK(r), net, {"m": lambda e, r=r: kronecker_sum(e, r)},
+            each_step(signs, (r + 1,)),
+        )
+        for r in (1, 2, 3)
+    },
     "forward_gradient": Case(
         "forward_gradient(3)", lambda _: perturbation.ForwardGradient(probes(3)), net,
         {"s": lambda e: np.array([e[f"e.s{k}.h"] for k in range(3)])},
@@ -58,6 +71,6 @@ def test_every_trace_entry_over_ten_steps(name):
     check(CASES[name])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", mostly_slow(list(CASES), ["uoro"]))
 def test_trajectories_of_400_steps(name):
     check(CASES[name], lr=0.005, steps=400, tolerance=1e-9)

@@ -27,8 +27,11 @@ def unbiased_rounding(sigma: np.ndarray, rank: int, signs: np.ndarray) -> tuple[
     L[np.arange(k), np.arange(k)] = np.sqrt(sigma[:k])
     if total > 0:
         z0 = np.sqrt(np.maximum(0, 1 - p * rest / total))
-        # An orthonormal basis of what is orthogonal to z0; its rotation cancels in L Lᵀ.
-        Z = np.linalg.svd(z0[None, :])[2][1:].T
+        # The reflection of the first axis to z0, without that axis, is a basis of what is
+        # orthogonal to z0. Its choice cancels in L Lᵀ, but not in the signs of the next SVD.
+        v = z0.copy()
+        v[0] += 1 if z0[0] >= 0 else -1
+        Z = (np.eye(q - k) - 2 * np.outer(v, v) / (v @ v))[:, 1:]
         L[k:, k:] = np.sqrt(total / p) * signs[k:, None] * Z
     return L, k
 
@@ -51,7 +54,7 @@ class OK:
     Where one of the k largest is kept and p = 1, σ_{k+1} ≤ S/p always holds, so k ≤ r - 1.
     The draws act on the singular pairs, whose common sign is not determined by the SVD: here the
     diagonals of R_a and R_b are not negative, and the component of u that is largest in size is
-    positive. Rotations of Z leave Σ a ⊗ B as it is, so that estimates are compared and not factors.
+    positive. What is compared is the estimate Σ a ⊗ B, which rotations of Z leave as it is.
     """
 
     def __init__(self, rank: int) -> None:
@@ -70,7 +73,8 @@ class OK:
         qb, rb = settled_qr(right)
         u, sigma, vt = np.linalg.svd(ra @ rb.T)
         flip = np.sign(u[np.abs(u).argmax(axis=0), np.arange(r + 1)])
-        L, _ = unbiased_rounding(sigma, r, signs * flip)
+        u, vt = u * flip, vt * flip[:, None]
+        L, _ = unbiased_rounding(sigma, r, signs)
         self.a = (qa @ u @ L).T
         self.B = (qb @ vt.T @ L).T.reshape(r, n, n)
         gradient = np.einsum("cj,cki,k->ji", self.a, self.B, now.q)
