@@ -16,6 +16,7 @@ from tests.rules.twins import (
     influence,
     leaky_tanh,
     ostl,
+    sketched,
     spiking,
     two_states,
     windows,
@@ -123,6 +124,14 @@ CASES = {
         {"e": "e_z0.w.h", **{f"z{k}": f"e_z{k}.w.h" for k in (1, 2, 3, 4)}},
     ),
     "f_bptt": Case("f_bptt(3)", lambda _: windows.TBPTT(1, 3), tanh_net),
+    "tbptt": Case("tbptt(2, 4)", lambda _: windows.TBPTT(2, 4), tanh_net),
+    **{
+        f"sk_rtrl({r})": Case(
+            f"sk_rtrl({r})", lambda _, r=r: sketched.Sketched(r), tanh_net,
+            {"bound": "e_bound.w.bound", "eta": "e_lost.w.lost"},
+        )
+        for r in (1, 2, 3)
+    },
     "ostl_feedforward": Case(
         "ostl_feedforward", lambda _: ostl.OSTL(False), two_layers,
         {f"eps{k}": lambda e, k=k: spread(e[f"e.layers.{k}.w.layers.{k}.h"]) for k in range(2)},
@@ -133,7 +142,7 @@ CASES = {
 
 
 # Its derivatives are those of the states met with the weights of now; the twin's are all of then.
-FROZEN = {"f_bptt"}
+FROZEN = {"f_bptt", "tbptt"}
 
 
 @pytest.mark.parametrize("name", CASES)
