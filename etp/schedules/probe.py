@@ -103,15 +103,23 @@ def _run(
             given = shared.initial
             held[name] = np.asarray(given(held) if callable(given) else given, held[name].dtype)
     found = []
+    # Traces of the two may have one name, and each has its own.
+    own = [{p.name: held[p.name] for p in program.inputs_of("trace")} for program in programs]
     for _ in range(STEPS_PROBED):
         held |= {n: _random(rng, p.role.kind, p.type) for n, p in ports.items() if _varies(p)}
         with np.errstate(all="ignore"):
-            made = [evaluate(program, held) for program in programs]
+            made = [
+                evaluate(program, {**held, **mine})
+                for program, mine in zip(programs, own, strict=True)
+            ]
         # Both see the states of the first.
         keys = {n: f"{p.role.kind}({n})" for n, p in ports.items()}
-        keys |= {n: str(p.role) for n, p in ports.items() if p.role.kind == "trace"}
         for out in reversed(made):
             held |= {n: out[key] for n, key in keys.items() if key in out}
+        own = [
+            {p.name: out[str(p.role)] for p in program.inputs_of("trace") if str(p.role) in out}
+            for program, out in zip(programs, made, strict=True)
+        ]
         found.append([{k[5:-1]: x for k, x in out.items() if k[:5] == "grad("} for out in made])
     return found
 

@@ -276,3 +276,22 @@ def test_a_stochastic_rule_is_tested_over_draws() -> None:
     assert m.moments.score < 5
     assert m.moments.bias < 0.2
     assert "2 of 4, 2 unbiased" in str(c)
+
+
+@frozen
+class Twice(etp.rules.TraceRule):
+    """D-RTRL that counts the present step twice, in a trace of the same name."""
+
+    name = "twice"
+    default_window = 0
+
+    def advance(self, rel, e):
+        return {"e": rel.D @ e["e"] + 2 * (rel.u * rel.x)}
+
+
+@pytest.mark.parametrize("window", [0, 1])
+def test_an_altered_source_is_never_called_exact(window: int) -> None:
+    c = certify(Twice(), models=["leaky"], checks=["verdict"], options={"window": window},
+                with_costs=False)  # fmt: skip
+    assert c.models[0].parameters["cell.w"].status == "approximate"
+    assert c.ok
