@@ -86,7 +86,17 @@ class RelationView:
         states = self._step.structure.states
         b = self._step.builder
         arrays = {n: wrap(b, states[n][which]) for n in self.relation.places}
-        return at_places(self.relation, arrays)
+        found = at_places(self.relation, arrays)
+        return Vec(lambda: {n: self._repeated(x) for n, x in found.entries.items()})
+
+    def _repeated(self, x: Named) -> Named:
+        """Return what is the same for several products, or elements of one, once for each."""
+        letters = [c for c in self.axes.frame.letters if c in x.axes + self.axes.y]
+        if len(letters) == len(x.axes):
+            return x
+        sizes = {**self.relation.extents, **dict(zip(x.axes, x.array.shape, strict=True))}
+        shape, axes = tuple(sizes[c] for c in letters), tuple(letters.index(c) for c in x.axes)
+        return Named(ops.broadcast(x.array, shape, axes), "".join(letters), x.frame)
 
     @property
     def loss_weight(self) -> Tracer:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
 from attrs import field, frozen
 
 from etp_ir import ops
@@ -105,7 +106,7 @@ def rounded(left: Tracer, right: Tracer, signs: Tracer) -> tuple[Tracer, Tracer]
     u, s, vh = ops.svd(ops.contract(r_x, r_y, "ik,jk->ij"))
     columns, rank = left.shape[1], left.shape[1] - 1
     if s.size == columns:
-        root = rounding(s, signs)
+        root = rounding(_cleaned(s), signs)
     else:  # they span so little that r columns hold it all
         size = (s.size, s.size)
         across = ops.pad(ops.eye(s.builder, s.size, s.dtype), (0, 0), (0, rank - size[1]), (0, 0))
@@ -113,6 +114,17 @@ def rounded(left: Tracer, right: Tracer, signs: Tracer) -> tuple[Tracer, Tracer]
     turned_x = ops.contract(ops.contract(q_x, u, "mk,ki->mi"), root, "mi,ir->mr")
     turned_y = ops.contract(ops.contract(q_y, vh, "mk,ik->mi"), root, "mi,ir->mr")
     return turned_x, turned_y
+
+
+def _cleaned(s: Tracer) -> Tracer:
+    """Return singular values with 0 for those that rounding errors made.
+
+    The noise of a step goes with their square root, and that of the next with the root of that.
+    """
+    largest = ops.broadcast(ops.reshape(ops.slice_(s, (0,), (1,), (1,)), ()), s.shape, ())
+    floor = ops.mul(64 * float(np.finfo(s.dtype.numpy()).eps), largest)
+    cleaned: Tracer = ops.mul(s, ops.cast(ops.lt(floor, s), s.dtype))
+    return cleaned
 
 
 def rounding(s: Tracer, signs: Tracer) -> Tracer:

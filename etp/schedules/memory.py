@@ -182,8 +182,10 @@ class StepMemory(Memory):
     def __init__(self, structure: Structure, rule: StepRule, dtype: DType, stored: DType) -> None:
         super().__init__(structure, rule, dtype)
         self.model = ModelView(structure)
-        self.specs = dict(rule.arrays(self.model))
-        self.shared = dict(rule.shared(self.model))
+        # Where nothing carries over, the step's own gradient is all there is.
+        idle = not self.model.states
+        self.specs = {} if idle else dict(rule.arrays(self.model))
+        self.shared = {} if idle else dict(rule.shared(self.model))
         for slot, spec in self.specs.items():
             shapes = spec if isinstance(spec, Mapping) else {"": spec}
             for name, shape in shapes.items():
@@ -192,7 +194,7 @@ class StepMemory(Memory):
                 self.arrays.append(
                     TraceArray(".".join(("e", *of)), Role("trace", of), type, None, slot, name)
                 )
-        if rule.counts_steps:
+        if rule.counts_steps and not idle:
             self.arrays.append(step_counter(dtype))
 
     def held(self, arrays: Mapping[str, Tracer]) -> dict[str, Any]:
@@ -209,8 +211,11 @@ class StepMemory(Memory):
 
     def advance_step(self, step: StepView, held: Mapping[str, Tracer]) -> dict[str, Tracer]:
         """Return the arrays after the step, and the shared ones that were learned."""
+        if not self.model.states:
+            return {}
         new = self.rule.advance(step, self.held(held))
         out: dict[str, Tracer] = {n: new[n] for n in self.shared if n in new}
+        step.learned.update(out)
         for a in self.arrays:
             if a.name == STEPS:
                 out[STEPS] = ops.add(held[STEPS], 1.0)
@@ -227,6 +232,16 @@ class StepMemory(Memory):
         known = {n: x for n, x in states.items() if n in self.model.states}
         if known:
             for name, x in self.rule.gradient(step, self.held(held), Bundle(known)).items():
+                grads.add(name, x)
+
+    def read_present(
+        self, step: StepView, held: Mapping[str, Tracer], states: Mapping[str, Tracer],
+        grads: Gradients,
+    ) -> None:  # fmt: skip
+        """Add what the step itself gives besides, for signals on its new states."""
+        known = {n: x for n, x in states.items() if n in self.model.states}
+        if known:
+            for name, x in self.rule.present(step, self.held(held), Bundle(known)).items():
                 grads.add(name, x)
 
     def advance(

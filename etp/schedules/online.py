@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from etp_ir import ops
 from etp_ir.core import Program
 from etp_ir.transforms.batch import rename
 
 from ..compiler.axes import short
 from ..compiler.places import at_places
+from ..compiler.structure import HiddenParamOpRelation
+from ..rules.algebra import Vec
 from ..rules.bundle import Bundle
 from .memory import Gradients, StepMemory, TraceMemory
 from .steps import Opened, Steps
@@ -20,7 +23,8 @@ def online_step(steps: Steps) -> Program:
     Linear traces are read at entry: with the derivatives of this step's loss with respect to the
     old states, or, with window 0, with what the transition hands back of the boundary signals;
     what happens within the step is differentiated directly. Other traces are read with window 0
-    to the letter instead: boundary signals times the traces after the step.
+    to the letter instead: boundary signals times the traces after the step, and what the loss
+    reads of the states before the step times the traces at entry.
     """
     o = steps.open()
     grads = Gradients()
@@ -49,15 +53,29 @@ def _read_traces(
     else:
         credits = o.past_states(signals)
         for relation in steps.structure.relations:
-            new, _ = o.arriving(relation.states)
+            new, old = o.arriving(relation.states)
             memory.read_one(relation, advanced, at_places(relation, new), grads)
+            if old:
+                _read_earlier(o, memory, relation, at_places(relation, old), grads)
         steps.add_direct(p, credits, signals, grads)
+
+
+def _read_earlier(
+    o: Opened, memory: TraceMemory, relation: HiddenParamOpRelation, ell: Vec, grads: Gradients
+) -> None:
+    """Add what the traces at entry give where the loss reads the states before the step."""
+    memory.read_one(relation, o.held, ell, grads)
+    # What a rule adds by itself, without a signal, is in the reading of the new states already.
+    alone = Gradients()
+    memory.read_one(relation, o.held, Vec({}), alone)
+    for name, x in alone.items():
+        grads.add(name, ops.neg(x))
 
 
 def _read_step(o: Opened, memory: StepMemory, advanced: dict[str, Any], grads: Gradients) -> None:
     steps, p = o.steps, o.pieces
     rule = memory.rule
-    if rule.whole:
+    if rule.whole and memory.model.states:
         past = o.past_all_states()
         steps.add_direct(p, past.products, past, grads)
         new, _ = o.arriving(tuple(memory.model.states))
@@ -73,4 +91,5 @@ def _read_step(o: Opened, memory: StepMemory, advanced: dict[str, Any], grads: G
     steps.add_direct(p, past.products, past, grads)
     new, old = o.arriving(tuple(memory.model.states))
     memory.read_step(o.step, advanced, new, grads)
+    memory.read_present(o.step, advanced, new, grads)
     memory.read_step(o.step, o.held, old, grads)
