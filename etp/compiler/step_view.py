@@ -86,12 +86,17 @@ class StepView(ModelView):
     at
         The boundary of the step over all states; ``at.shared`` are the arrays that all examples
         share.
+
+    Attributes
+    ----------
+    learned
+        Shared arrays after the step, once the rule has advanced.
     """
 
     pieces: Pieces
     numbers: StepNumbers
     at: Boundary
-    _drawn: int = field(init=False, default=0)
+    learned: dict[str, Tracer] = field(init=False, factory=dict)
 
     @property
     def count(self) -> Tracer:
@@ -188,8 +193,9 @@ class StepView(ModelView):
 
     # -- other courses of the step ----------------------------------------------------------
     def replay(
-        self, states: Mapping[str, Tracer], shifts: Mapping[str, Tracer] | None = None
-    ) -> tuple[Bundle, Tracer, Tracer]:
+        self, states: Mapping[str, Tracer], shifts: Mapping[str, Tracer] | None = None,
+        noise: Mapping[str, Tracer] | None = None,
+    ) -> tuple[Bundle, Tracer, Tracer]:  # fmt: skip
         """Return new states, loss and output of the step from other states.
 
         Parameters
@@ -198,6 +204,9 @@ class StepView(ModelView):
             Old states by path; those of the step where absent.
         shifts
             What is added to the results of products, by the name of the weight.
+        noise
+            What is added to new states where they leave the step: loss, output and later steps
+            see it, other new states of the step do not.
         """
         s, b = self.structure, self.pieces.builder
         env: dict[Operand, Operand] = {s.states[n][0]: x.value for n, x in states.items()}
@@ -207,6 +216,12 @@ class StepView(ModelView):
             for y in node.outputs:
                 if y in added:
                     env[y] = ops.add(wrap(b, env[y]), added[y]).value
+        after = {s.states[n][1]: x for n, x in (noise or {}).items()}
+        for v, x in after.items():
+            env[v] = ops.add(wrap(b, env.get(v, v)), x).value
+        for node in s.program.nodes if after else ():
+            if after.keys().isdisjoint(node.outputs):
+                copy_nodes([node], b, env)
         new = {n: wrap(b, env.get(v, v)) for n in self.states for v in [s.states[n][1]]}
         loss, output = (s.program.output(k).value for k in ("loss", "output"))
         return Bundle(new), wrap(b, env.get(loss, loss)), wrap(b, env.get(output, output))

@@ -33,7 +33,9 @@ from .decolle import DECOLLE  # noqa: E402
 from .eprop import EProp  # noqa: E402
 from .f_bptt import FBPTT  # noqa: E402
 from .forward_gradient import ForwardGradient  # noqa: E402
+from .kernl import KeRNL  # noqa: E402
 from .kf_rtrl import KFRTRL  # noqa: E402
+from .node_perturbation import NodePerturbation  # noqa: E402
 from .ok import OK  # noqa: E402
 from .ostl_feedforward import OSTLFeedforward  # noqa: E402
 from .ostl_recurrent import OSTLRecurrent  # noqa: E402
@@ -58,9 +60,9 @@ from .uoro import UORO  # noqa: E402
 
 __all__ = [
     "BPTT", "Bundle", "CET", "DECOLLE", "DRTRL", "EProp", "FBPTT", "ForwardGradient", "KFRTRL",
-    "Kind", "LearningRule", "Mat", "Named", "OK", "OSTLFeedforward", "OSTLRecurrent", "OSTTP",
-    "OTPE", "OTTT", "OnlineRule", "PER_INPUT", "PER_RESULT", "PER_WEIGHT", "PPProp", "RFLO",
-    "RKFRTRL", "RSTDP", "RTRL", "RuleConfig", "SKRTRL", "SLTT", "STDP", "STLLR", "Slot", "SnAp",
-    "SparseRTRL", "StepRule", "SuperSpike", "TBPTT", "ThreeFactor", "TraceRule", "Traces", "UORO",
-    "Vec", "available", "register", "registered", "resolve",
+    "KeRNL", "Kind", "LearningRule", "Mat", "Named", "NodePerturbation", "OK", "OSTLFeedforward",
+    "OSTLRecurrent", "OSTTP", "OTPE", "OTTT", "OnlineRule", "PER_INPUT", "PER_RESULT", "PER_WEIGHT",
+    "PPProp", "RFLO", "RKFRTRL", "RSTDP", "RTRL", "RuleConfig", "SKRTRL", "SLTT", "STDP", "STLLR",
+    "Slot", "SnAp", "SparseRTRL", "StepRule", "SuperSpike", "TBPTT", "ThreeFactor", "TraceRule",
+    "Traces", "UORO", "Vec", "available", "register", "registered", "resolve",
 ]  # fmt: skip

@@ -217,3 +217,12 @@ class StepRule(OnlineRule):
     @abstractmethod
     def gradient(self, step: StepView, e: Mapping[str, Any], ell: Bundle) -> Mapping[str, Any]:
         """Return gradients of parameters, by path, for signals on the states."""
+
+    def present(
+        self, step: StepView, e: Mapping[str, Any], ell: Bundle
+    ) -> Mapping[str, Any]:  # fmt: skip
+        """Return what the step itself gives besides, for signals on its new states.
+
+        For rules whose traces hold less of the present step than its own derivative.
+        """
+        return {}

@@ -49,6 +49,21 @@ class Bundle(Mapping[str, Tracer]):
     def __truediv__(self, factor: float | Tracer) -> Bundle:
         return self * (ops.div(1.0, factor) if isinstance(factor, Tracer) else 1 / factor)
 
+    def flat(self) -> Tracer:
+        """Return all numbers as one vector, array after array."""
+        parts = [ops.reshape(x, (x.size,)) for x in self.values()]
+        whole: Tracer = parts[0] if len(parts) == 1 else ops.concat(parts, 0)
+        return whole
+
+    def shaped(self, flat: Tracer) -> Bundle:
+        """Return a vector as arrays of the shapes that these have: the inverse of `flat`."""
+        found, start = {}, 0
+        for n, x in self.items():
+            part = ops.slice_(flat, (start,), (start + x.size,), (1,))
+            found[n] = ops.reshape(part, x.shape)
+            start += x.size
+        return Bundle(found)
+
     def dot(self, other: Mapping[str, Tracer]) -> Tracer:
         """Return the inner product over the paths that both have."""
         terms = [_sum(ops.mul(x, other[n])) for n, x in self.items() if n in other]

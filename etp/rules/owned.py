@@ -58,9 +58,9 @@ class Owned:
             rows = []
             for use in rel.relation.uses:
                 hits = [reaches[g].targets.get(use.output) for g in near]
-                rows.append(next((h for h in hits if h is not None), None))
-            if all(r is not None for r in rows):
-                found[s] = np.stack(rows) if len(rows) > 1 else np.asarray(rows[0])
+                rows += [h for h in hits if h is not None][:1]
+            if len(rows) == len(rel.relation.uses):
+                found[s] = np.stack(rows) if len(rows) > 1 else rows[0]
         return found
 
     @property
