@@ -2,27 +2,76 @@
 
 from __future__ import annotations
 
+import json as json_text
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from attrs import asdict
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from .app import app, one_line
 
+if TYPE_CHECKING:
+    from ..rules.facts import RuleFacts
+
+# Columns of a terminal in which everything fits side by side.
+WIDE = 140
+
 
 @app.command()
-def rules() -> None:
-    """List the learning rules."""
-    from ..rules import OnlineRule, available, resolve
+def rules(
+    name: Annotated[str | None, typer.Argument(help="One rule, told in full.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """List the learning rules: what they are, what they take by default, where they come from."""
+    from ..rules.facts import every, facts
+    from ..rules.registry import resolve
 
-    table = _table("rule", "also called", "window", "what it is")
-    found = {name: resolve(name) for name in available()}
-    for name, rule in found.items():
-        if name == rule.name:
-            also = [n for n, other in found.items() if other == rule and n != name]
-            window = str(rule.default_window) if isinstance(rule, OnlineRule) else "-"
-            doc = (type(rule).__doc__ or "").strip().splitlines()
-            table.add_row(name, ", ".join(also), window, doc[0] if doc else "")
-    Console(highlight=False).print(table)
+    found = every() if name is None else [facts(type(resolve(name)))]
+    if json:
+        print(json_text.dumps([asdict(f) for f in found], ensure_ascii=False, indent=1))
+        return
+    console = Console(highlight=False)
+    if name is not None:
+        _told(console, found[0])
+        return
+    columns = ["rule", "window", "scope", "signal", "exactness", "memory", "time", "reference"]
+    # A narrow terminal has no room for what `etp rules NAME` says as well.
+    shown = columns if console.width >= WIDE else columns[:5]
+    table = _table(*shown)
+    table.columns[0].no_wrap = True
+    for f in found:
+        said = {
+            **asdict(f), "rule": "\n".join((f.name, *f.aliases)), "scope": f.scope or "-",
+            "window": "-" if f.window is None else str(f.window),
+        }  # fmt: skip
+        table.add_row(*(escape(plain(said[c])) for c in shown))
+    console.print(table)
+    if len(shown) < len(columns):
+        console.print("[dim]etp rules NAME tells memory, time and reference, and the equation[/]")
+
+
+def _told(console: Console, f: RuleFacts) -> None:
+    also = f"  [dim]{', '.join(f.aliases)}[/]" if f.aliases else ""
+    console.print(f"[bold]{f.name}[/]{also}\n{escape(plain(f.title))}\n")
+    console.print(escape(plain(f.body)) + "\n")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    rows = {
+        **f.parameters, "window": None if f.window is None else str(f.window), "scope": f.scope,
+        "signal": f.signal, "exactness": f.exactness, "memory": f.memory, "time": f.time,
+        "reference": f.reference, "as a point": f.point,
+    }  # fmt: skip
+    for what, said in rows.items():
+        if said:
+            table.add_row(f"[dim]{escape(what)}[/]", escape(plain(said)))
+    console.print(table)
+
+
+def plain(text: str) -> str:
+    """Return a text without the marks of docstrings."""
+    return text.replace(":math:", "").replace(".. math::", "").replace("``", "`")
 
 
 @app.command()
@@ -43,5 +92,5 @@ def backends() -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in columns:
-        table.add_column(column)
+        table.add_column(column, overflow="fold")
     return table

@@ -77,6 +77,10 @@ class CET(TraceRule):
     approximation = "credit goes to what happened about a delay ago"
 
     @property
+    def point(self) -> Mapping[str, Any]:  # type: ignore[override]
+        return {"outer": f"cascade({self.order}, {exp(-self.order / self.delay)!r})"}
+
+    @property
     def traces(self) -> Mapping[str, Kind]:  # type: ignore[override]
         return {f"z{k}": PER_WEIGHT for k in range(self.order + 2)}
 

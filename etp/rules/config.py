@@ -11,7 +11,7 @@ from attrs import fields as fields_of
 from etp_ir.errors import NotSupportedError
 
 from ..compiler.scope import Scope, parse_scope
-from ..filters import Cascade, Filter, whole
+from ..filters import Cascade, Filter, GammaLambda, Stage, whole
 from ..given import mistake
 from ..signals.base import SYMMETRIC, Signal
 from .axes import (
@@ -76,8 +76,10 @@ class RuleConfig(OnlineRule):
     schedule
         ``"auto"``, ``"step"``, ``"chunk"`` or ``"chunk(K)"``: how the same numbers are computed.
     outer
-        A trace over the filtered one: None, ``"cascade(order, decay)"``, or
-        ``"gamma_lambda(discount, decay)"`` for a signal that arrives late, such as a reward.
+        None; ``"cascade(order, decay)"``, a trace over the filtered one, for a signal that is
+        late; or ``"gamma_lambda(discount, decay)"``: gradients are kept, fade by the product of
+        both, and are released by the modulator that is given beside the data, as a reward or the
+        error of temporal differences (see `etp.rl` for agents).
     step_size
         A rate, the name of an optimiser or an object of `etp.optim`, which ``learner.fit`` then
         uses by default.
@@ -135,6 +137,10 @@ class RuleConfig(OnlineRule):
             return self.storage.made(self)
         return Composed(self)
 
+    def config(self) -> RuleConfig:
+        """Return the point itself."""
+        return self
+
     @property
     def default_window(self) -> int:  # type: ignore[override]
         """See `LearningRule`."""
@@ -160,21 +166,33 @@ class RuleConfig(OnlineRule):
         """Whether it draws random numbers."""
         return self.storage.whole
 
+    @property
+    def reward(self) -> float | None:  # type: ignore[override]
+        """How gradients fade until the modulator releases them, or None."""
+        last = self.outer
+        return last.discount * last.decay if isinstance(last, GammaLambda) else None
+
     # -- its parts --------------------------------------------------------------------------
     @property
-    def filters(self) -> tuple[tuple[float, float], ...]:
-        """Stages of all filters of the trace, one after the other."""
-        parts = (self.recursion, self.post, self.outer)
-        return tuple(s for f in parts if isinstance(f, Filter) for s in f.stages)
+    def chained(self) -> dict[str, Filter]:
+        """The filters of the trace, one after the other, by the name of what they leave."""
+        parts = {"z": self.recursion, "bar": self.post, "outer": self.outer}
+        return {
+            n: f for n, f in parts.items()
+            if isinstance(f, Filter) and not isinstance(f, GammaLambda)
+        }  # fmt: skip
+
+    @property
+    def filters(self) -> tuple[Stage, ...]:
+        """Stages of all filters of the trace."""
+        return tuple(stage for f in self.chained.values() for stage in f.stages)
 
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the traces from the source to what the signal meets."""
         names: tuple[str, ...] = ("e",) if isinstance(self.recursion, Recursion) else ()
-        parts = {"z": self.recursion, "bar": self.post, "outer": self.outer}
-        for word, part in parts.items():
-            if isinstance(part, Filter):
-                names += numbered(word, len(part.stages))
+        for word, part in self.chained.items():
+            names += numbered(word, len(part.stages))
         return names or ("e",)
 
     @property
@@ -211,6 +229,11 @@ class Composed(TraceRule):
     def signal(self) -> Signal:  # type: ignore[override]
         """The signal of the point."""
         return self.of.signal
+
+    @property
+    def reward(self) -> float | None:  # type: ignore[override]
+        """See `RuleConfig.reward`."""
+        return self.of.reward
 
     @property
     def emits(self) -> bool:  # type: ignore[override]

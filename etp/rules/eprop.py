@@ -90,6 +90,13 @@ class EProp(TraceRule):
     default_window = 0
 
     @property
+    def point(self) -> Mapping[str, Any] | None:  # type: ignore[override]
+        if self.rate:
+            return None
+        post = {"post": f"kappa({self.kappa})"} if self.kappa else {}
+        return post if self.reward is None else {**post, "outer": f"gamma_lambda(1, {self.reward})"}
+
+    @property
     def traces(self) -> Mapping[str, Kind]:  # type: ignore[override]
         found = {"eps": PER_WEIGHT}
         if self.kappa:

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import fields_dict, frozen
 
 from ..compiler.scope import Scope
+from ..filters import GammaLambda
 from .axes import choices, legal
 from .points import Factorised, Jacobian, STDPPair
 
@@ -58,6 +59,16 @@ LAWS = (
         ("storage", "pre"), "a pair of orders in time is a sum of two products, which one product "
         "of factors cannot hold",
         lambda c: not (isinstance(c.storage, Factorised) and isinstance(c.pre, STDPPair)),
+    ),
+    Law(
+        ("outer", "signal"), "there is one modulator beside the data, and it releases what the "
+        "outer trace keeps",
+        lambda c: not (isinstance(c.outer, GammaLambda) and c.signal.modulated),
+    ),
+    Law(
+        ("outer", "window"), "gradients are kept step by step, and a longer window is "
+        "differentiated as a whole",
+        lambda c: not isinstance(c.outer, GammaLambda) or c.window < 2,
     ),
     Law(
         ("signal", "window"), "a window differentiates the loss itself, so no other signal is "

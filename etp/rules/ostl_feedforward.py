@@ -47,6 +47,7 @@ class OSTLFeedforward(TraceRule):
     name = "ostl_feedforward"
     aliases = ("ostlfeedforward",)
     default_window = 0
+    point = {}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
         return {"e": rel.D @ e["e"] + rel.u * rel.x}

@@ -48,6 +48,7 @@ class OSTLRecurrent(TraceRule):
     aliases = ("ostl", "ostlrecurrent")
     default_scope = "group"
     default_window = 0
+    point = {}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
         return {"e": rel.D @ e["e"] + rel.u * rel.x}

@@ -58,6 +58,7 @@ class OSTTP(TraceRule):
     name = "osttp"
     default_scope = "group"
     default_window = 0
+    point = {}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
         return {"e": rel.D @ e["e"] + rel.u * rel.x}

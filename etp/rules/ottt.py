@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from attrs import Factory, field, frozen
@@ -68,6 +69,10 @@ class OTTT(TraceRule):
     default_window = 0
     traces = {"x": PER_INPUT, "u": PER_RESULT}
     approximation = "one leak, the rule's, takes the place of the transition"
+
+    @property
+    def point(self) -> Mapping[str, Any] | None:  # type: ignore[override]
+        return {"storage": "factorised", "recursion": None, "pre": f"trace({self.leak})"}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
         return {"x": self.leak * e["x"] + rel.pre, "u": rel.u}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, final
 
 from attrs import field, frozen
 from attrs.validators import optional
@@ -63,6 +64,10 @@ class RFLO(TraceRule):
 
     name = "rflo"
     default_window = 0
+
+    @property
+    def point(self) -> Mapping[str, Any] | None:  # type: ignore[override]
+        return {} if self.leak is None else {"recursion": self.leak}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
         old = rel.D @ e["e"] if self.leak is None else self.leak * e["e"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from attrs import field, frozen
@@ -77,6 +78,13 @@ class STLLR(TraceRule):
     emits = True
     traces = {"xbar": PER_INPUT, "x": PER_INPUT, "psi": PER_RESULT, "psibar": PER_RESULT}
     approximation = "pairs of pre- and postsynaptic events take the place of the influence"
+
+    @property
+    def point(self) -> Mapping[str, Any] | None:  # type: ignore[override]
+        return None if self.warmup else {
+            "recursion": None,
+            "pre": f"stdp_pair({self.decay_pre}, {self.decay_post}, {self.pre}, {self.post})",
+        }  # fmt: skip
 
     @property
     def counts_steps(self) -> bool:  # type: ignore[override]

@@ -64,6 +64,10 @@ class SLTT(TraceRule):
     traces = {"x": PER_INPUT, "u": PER_RESULT}
     approximation = "paths through time are left out"
 
+    @property
+    def point(self) -> Mapping[str, Any] | None:  # type: ignore[override]
+        return {"storage": "factorised", "recursion": None} if self.steps is None else None
+
     def __attrs_post_init__(self) -> None:
         if (self.steps is None) != (self.length is None) or (self.steps or 0) > (self.length or 0):
             raise ETPError(

@@ -57,6 +57,7 @@ class SnAp(TraceRule):
 
     name = "snap"
     default_window = 0
+    point = {}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
         return {"e": rel.D @ e["e"] + rel.u * rel.x}

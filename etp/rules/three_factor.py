@@ -57,6 +57,7 @@ class ThreeFactor(TraceRule):
     name = "three_factor"
     aliases = ("threefactor",)
     default_window = 0
+    point = {}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
         return {"e": rel.D @ e["e"] + rel.u * rel.x}

@@ -27,8 +27,6 @@ def kernel(part: Any, length: int) -> np.ndarray:
             return (1 - a) * a**k
         case PresynapticTrace(decay=a) | Leak(decay=a):
             return a**k
-        case GammaLambda(discount=g, decay=a):
-            return (g * a) ** k
         case Cascade(order=q, decay=a):
             return np.array([comb(i + q, q) * a**i * (1 - a) ** (q + 1) for i in k])
         case DoubleExponential(rise=r, decay=d):
@@ -46,7 +44,7 @@ def filtered(part: np.ndarray, xs: np.ndarray) -> np.ndarray:
 
 def gradients(
     config: etp.RuleConfig, net: leaky_tanh.Net, xs: np.ndarray, ys: np.ndarray,
-    feedback: np.ndarray | None,
+    feedback: np.ndarray | None, modulator: np.ndarray,
 ) -> np.ndarray:  # fmt: skip
     """Return the gradient of ``w`` in every step, (T, inputs, units)."""
     h, steps = np.zeros(net.n), []
@@ -70,8 +68,14 @@ def gradients(
         e = filtered((recursion.decay * (1 - net.alpha)) ** np.arange(length), e)
     else:
         e = filtered(kernel(recursion, length), e)
-    e = filtered(kernel(config.outer, length), filtered(kernel(config.post, length), e))
+    late = config.outer if isinstance(config.outer, GammaLambda) else None
+    outer = None if late else config.outer
+    e = filtered(kernel(outer, length), filtered(kernel(config.post, length), e))
     if getattr(recursion, "average", False):
         t = np.arange(1, length + 1).reshape(-1, *[1] * (e.ndim - 1))
         e = e * (1 - recursion.decay) / (1 - recursion.decay**t)
-    return x[:, :, None] * (q * e)[:, None, :] if product else q[:, None, :] * e
+    found = x[:, :, None] * (q * e)[:, None, :] if product else q[:, None, :] * e
+    if late is None:
+        return found
+    fades = (late.discount * late.decay) ** np.arange(length)
+    return modulator[:, None, None] * filtered(fades, found)

@@ -70,7 +70,7 @@ def gradient(model: str, rule: Any, length: int = 6, **options: Any) -> dict[str
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", etp.CompilationWarning)
         made = compiled(model, rule, **options)
-        asked = rules.resolve(rule).signal.modulated
+        asked = rules.resolve(rule).modulated
         m = {"modulator": np.linspace(-1, 2, length)} if asked else {}
         return made.grad(*data(length, 2), reduction="sum", **m)[0]
 
@@ -109,12 +109,26 @@ def test_twins(case: Case) -> None:
     check(case)
 
 
-def test_a_named_rule_says_its_point() -> None:
-    for name in ("d_rtrl", "rtrl", "pp_prop(0.8)", "uoro"):
-        rule = rules.resolve(name)
-        config = rule.config()
-        assert config.window == rule.default_window
-        close(gradient("coupled", config), gradient("coupled", rule))
+POINTS = [
+    *(n for n, r in rules.registered().items() if r().point is not None),
+    "eprop(kappa=0.6)", "eprop(reward=0.8, kappa=0.6)", "rflo(0.7)", "pp_prop(3)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_a_named_rule_says_its_point(name: str) -> None:
+    rule = rules.resolve(name)
+    config = rule.config()
+    assert config.window == rule.default_window
+    assert config.signal == rule.signal
+    assert config.config() is config
+    close(gradient("coupled", config), gradient("coupled", rule))
+
+
+def test_a_rule_that_is_no_point() -> None:
+    with pytest.raises(etp.NotSupportedError, match="bptt is no point"):
+        rules.resolve("bptt").config()
+    assert {"d_rtrl", "eprop", "ottt", "uoro"} < set(POINTS)
 
 
 # -- points without -------------------------------------------------------------------------
@@ -137,13 +151,13 @@ def against_kernels(point: dict[str, Any]) -> None:
         return
     config, home, (xs, ys) = RuleConfig(**point), net(), single(length=6)
     made = learner(home, config, xs, ys)
-    got = []
-    for x, y in zip(xs, ys, strict=True):
-        made.step(x[None], y[None])
+    got, modulator = [], np.linspace(-1, 2, len(xs))
+    for x, y, m in zip(xs, ys, modulator, strict=True):
+        made.step(x[None], y[None], **({"modulator": m} if config.modulated else {}))
         got.append(made.gradients["w"])
     arrays = made.rule_arrays
     feedback = arrays["feedback.w_out"] if point["signal"] == "random" else None
-    want = gradients(config, home, xs, ys, feedback)
+    want = gradients(config, home, xs, ys, feedback, modulator)
     assert near(np.array(got), want, 1e-12, repr(config)) > 1e-6
 
 
@@ -224,6 +238,8 @@ REFUSED = [
       for axis, n in (("pre", 1), ("post", 1), ("outer", 2))),
     {"storage": "factorised", "pre": "stdp_pair(0.5, 0.5)", "recursion": "none"},
     {"signal": "random", "window": 1},
+    {"outer": "gamma_lambda(0.9, 0.9)", "signal": "modulatory"},
+    {"outer": "gamma_lambda(0.9, 0.9)", "window": 2},
 ]  # fmt: skip
 
 
