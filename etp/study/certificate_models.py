@@ -188,36 +188,21 @@ SAMPLES = {
     )
 }  # fmt: skip
 
-# Cells with other options than their own: further models, for whoever asks for them.
-VARIANTS = {
-    name: Sample(name, f"{cell} with {option} {value}", _of_nn(cell, **{option: value}, **more))
-    for name, cell, option, value, more in (
-        ("gru_before", "GRUCell", "reset", "before", {}),
-        ("ctrnn_tau", "CTRNNCell", "train_tau", True, {}),
-        ("lif_reset", "LIFCell", "detach_reset", False, _SPIKING),
-        ("minilstm_free", "MiniLSTMCell", "normalise", False, {}),
-        ("rtu_linear", "RTUCell", "linear", True, {}),
-        ("s4d_bilinear", "S4DCell", "method", "bilinear", {"dt_min": 0.3, "dt_max": 1.0}),
-        ("s5_bilinear", "S5Cell", "method", "bilinear", {"dt_min": 0.3, "dt_max": 1.0}),
-    )
-}
-
 
 def sample(name: str) -> Sample:
-    """Return a model by name: one of the lists, or a cell of `etp.nn` such as ``MGUCell``.
+    """Return a model by name: one of the list, or a cell of `etp.nn` such as ``MGUCell``.
 
     Raises
     ------
     etp.ETPError
         If there is none.
     """
-    known = {**SAMPLES, **VARIANTS}
-    if name in known:
-        return known[name]
+    if name in SAMPLES:
+        return SAMPLES[name]
     cells = {n.lower(): n for n in nn.cells()}
     found = cells.get(name.lower()) or cells.get(f"{name.lower()}cell")
     if found is None:
-        raise ETPError(f"no model {name!r}{nearest(name, [*known, *nn.cells()])}")
+        raise ETPError(f"no model {name!r}{nearest(name, [*SAMPLES, *nn.cells()])}")
     return Sample(found, found, _of_nn(found, **_lively(nn.cells()[found])))
 
 
