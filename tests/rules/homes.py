@@ -159,12 +159,13 @@ def learner(net: Any, rule: Any, xs: np.ndarray, ys: np.ndarray, **options: Any)
 def streamed(
     made: etp.Learner, xs: np.ndarray, ys: np.ndarray, lr: float = 0.0, modulators: Any = None
 ) -> Iterator[tuple[float, Arrays, Arrays]]:
-    """Yield loss, traces and gradients of each step, without the batch axis."""
+    """Yield loss, traces with what the rule shares, and gradients, without the batch axis."""
     descent = etp.optim.sgd(lr)
     for t in range(len(xs)):
         options = {} if modulators is None else {"modulator": modulators[t]}
         loss = made.step(xs[t][None], ys[t][None], optimizer=descent, **options)
         traces = {n: e[0] if e.ndim else e for n, e in made.traces.items()}
+        traces |= {n: np.asarray(x) for n, x in made.rule_arrays.items()}
         yield loss, traces, {n: np.asarray(g) for n, g in made.gradients.items()}
 
 

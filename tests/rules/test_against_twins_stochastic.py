@@ -8,6 +8,7 @@ import pytest
 from tests.rules.against import OUT, Case, M, check, mostly_slow
 from tests.rules.drawn import normal, signs
 from tests.rules.twins import leaky_tanh, low_rank, perturbation
+from tests.rules.twins.kernl import KeRNL
 from tests.rules.twins.optimal_kronecker import OK
 
 N = 4
@@ -23,6 +24,10 @@ def net() -> leaky_tanh.Net:
 def each_step(draw, *args):
     """Return what gives the draws of so many steps."""
     return lambda steps: np.array([draw(t, *args) for t in range(steps)])
+
+
+def noise(sigma: float):
+    return each_step(lambda t: sigma * normal(t, (N,)))
 
 
 def both_signs(t: int) -> np.ndarray:
@@ -59,6 +64,19 @@ CASES = {
         )
         for r in (1, 2, 3)
     },
+    "kernl": Case(
+        "kernl(sigma=0.05, rate=0.5)", lambda _: KeRNL(N, 0.5), net,
+        {
+            **{n: f"e.{n}.h" for n in ("off", "omega", "gamma")},
+            "b": "e.B.w.h", "a": "kernel.A", "alpha": "kernel.alpha",
+        },
+        noise(0.05),
+    ),
+    "node_perturbation": Case(
+        "node_perturbation(sigma=0.01, decay=0.9)",
+        lambda _: perturbation.NodePerturbation(0.01, 0.9), net, {"off": "e.off.h", "e": "e.E.w"},
+        noise(0.01),
+    ),
     "forward_gradient": Case(
         "forward_gradient(3)", lambda _: perturbation.ForwardGradient(probes(3)), net,
         {"s": lambda e: np.array([e[f"e.s{k}.h"] for k in range(3)])},

@@ -34,7 +34,7 @@ class KeRNL:
         self.alpha = self.alpha - self.eta * slope * self.gamma
         traces = {
             "b": self.B, "omega": self.omega, "gamma": self.gamma, "noisy": self.noisy,
-            "a": self.A, "alpha": self.alpha,
+            "off": self.noisy - now.h, "a": self.A, "alpha": self.alpha,
         }  # fmt: skip
         ell = self.A.T @ now.q
         return Record(traces, ell, {"w": self.B * ell})

@@ -46,5 +46,5 @@ class NodePerturbation:
         self.noisy = now.net.next(start, now.x)[2] + xi
         self.e = self.decay * self.e + np.outer(now.a, now.D * xi / self.sigma**2)
         difference = now.net.read(self.noisy, now.target)[1] - now.loss
-        traces = {"e": self.e, "noisy": self.noisy}
+        traces = {"e": self.e, "noisy": self.noisy, "off": self.noisy - now.h}
         return Record(traces, difference, {"w": difference * self.e})
