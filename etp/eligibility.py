@@ -183,7 +183,11 @@ class TraceBook(Mapping[str, Any]):
 def book(learner: Learner, arrays: Mapping[str, Any]) -> TraceBook:
     """Return the traces of a learner's stream."""
     seen = learner.engine.seen
-    return TraceBook(arrays, seen[0] if seen else None)
+    if seen is None:
+        return TraceBook(arrays, None)
+    # What units emit is in the stream as well, and is a state.
+    own = {a.name for a in seen[0].steps.traces}
+    return TraceBook({n: x for n, x in arrays.items() if n in own}, seen[0])
 
 
 def traces_of(compiled: Compiled, weight: str) -> list[TraceArray]:

@@ -84,6 +84,14 @@ def test_raw_names_are_the_keys() -> None:
         _ = lr.traces["cell.w_im"]
 
 
+def test_what_units_emit_is_no_trace() -> None:
+    (x, y), lr = data(3, 2), learner("alif", etp.EProp(0.8))
+    lr.step(x[0], y[0])
+    assert "cell.v.emitted" in lr.stream
+    assert all(name.startswith("e_") for name in lr.traces)
+    assert "cell.v.emitted" in lr.traces["cell.synapse.w_in"].states
+
+
 # -- over time ------------------------------------------------------------------------------
 @pytest.mark.parametrize("rule", [
     "d_rtrl", "pp_prop", "uoro", etp.RuleConfig(post="kappa(0.8)", signal="random"),
