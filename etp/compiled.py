@@ -100,8 +100,8 @@ class Compiled:
     def __attrs_post_init__(self) -> None:
         o = self.options
         self.program = canonical(self.loss.program)
-        if o.rule.emits:
-            self.program = with_emissions(self.program)
+        if o.rule.emits or not o.rule.signal.symmetric:
+            self.program = with_emissions(self.program, every=o.rule.emits)
         self.structure = analyse(self.program, self.loss.constants, scope=o.scope, tail=o.tail)
         name = self.loss.program.name
         self.steps = Steps(self.structure, o.rule, o.window, name, o.trace_dtype)

@@ -16,8 +16,8 @@ from etp_ir.transforms.jvp import Edge
 from etp_ir.transforms.vjp import pullback
 from etp_ir.types import I32
 
+from .emission import emissions, emitted_values, onward_products
 from .pieces import Pieces
-from .structure import Structure
 from .uses import Use
 
 MODULATOR = "modulator"
@@ -159,7 +159,7 @@ class Boundary:
 
     @cached_property
     def products(self) -> dict[Use, tuple[int, Value]]:
-        """Products of a weight through which new states lead to the loss.
+        """Products of a weight that lead from what units emit to the loss.
 
         For each its data operand: the position, and the value that units emit into it.
         """
@@ -212,63 +212,20 @@ class Boundary:
             cotangents[self.loss] = self.seed
         cut: set[Edge] = set()
         given = {self.emitted[n]: x for n, x in (emitted or {}).items()}
+        parts = emissions(s).parts
         for use, (at, value) in self.products.items():
-            if emission(s, value) in given:
+            if given and any(part in given for part in parts(value)):
                 cut.add((use.node, at))
-        arriving = dict(cotangents)
         for value, x in given.items():
-            held = arriving.get(value)
-            arriving[value] = x if held is None else ops.add(held, x)
-        ends = [*self.new.values(), *old.values()]
-        pulled = pullback(b, nodes, ends, arriving, detach=cut, env=env or None)
-        earlier = pulled
-        if given:
-            # Old states that a product reads beside new ones, as where a cell joins both, were
-            # emitted at an earlier step: what is given now is none of their credit.
-            earlier = pullback(b, nodes, ends, cotangents, detach=cut, env=env or None)
+            held = cotangents.get(value)
+            cotangents[value] = x if held is None else ops.add(held, x)
+        pulled = pullback(
+            b, nodes, [*self.new.values(), *old.values()], cotangents, detach=cut, env=env or None
+        )
         return (
             {n: pulled[v] for n, v in self.new.items() if v in pulled},
-            {n: earlier[v] for n, v in old.items() if v in earlier},
+            {n: pulled[v] for n, v in old.items() if v in pulled},
         )
-
-
-def onward_products(s: Structure) -> dict[Use, tuple[int, Value]]:
-    """Return the products through which new states lead to the loss of the same step.
-
-    For each its data operand: the position, and the value.
-    """
-    loss = s.program.output("loss").value
-    every = {after for _, after in s.states.values() if after in s.program.producers}
-    leads = s.dependence.leads
-    return {
-        use: (i, x)
-        for use in s.weights if leads(use.output, loss)
-        for i, x in enumerate(use.node.inputs)
-        if i != use.operand and isinstance(x, Value) and any(leads(v, x) for v in every)
-    }  # fmt: skip
-
-
-def emitted_values(s: Structure) -> dict[str, Value]:
-    """Return the values that units emit into such products, by the first weight they meet."""
-    found: dict[Value, str] = {}
-    for use, (_, value) in onward_products(s).items():
-        found.setdefault(emission(s, value), s.weights[use].name)
-    return {name: value for value, name in found.items()}
-
-
-def emission(s: Structure, value: Value) -> Value:
-    """Return what units emit of what a product reads: the spikes that it is made of, or itself.
-
-    Between the spikes and the product may lie what joins or filters them.
-    """
-    results = {use.output for use in s.weights}
-    new = {after for _, after in s.states.values() if after in s.program.producers}
-    reaches = s.dependence.leads_avoiding
-    spikes = [
-        z for z in (node.output for node in s.program.nodes if node.primitive.name == "spike")
-        if reaches(z, value, results) and any(s.dependence.leads(v, z) for v in new)
-    ]  # fmt: skip
-    return spikes[0] if len(spikes) == 1 else value
 
 
 def _with_slope(node: Node, slope: Tracer) -> Node:

@@ -21,6 +21,8 @@ from .uses import Use
 
 # Returns the parameters whose gradient is that of the influence, however the rule is written.
 Coinciding = Callable[[], Collection[str]]
+# What is known by numbers is not told like what is known from the graph.
+MET = "at all points tried the rule gives the gradient of the influence, and "
 FOLLOWED = "every path through time is followed"
 ALTERED = "replaces the transition or the source"
 EXACT, APPROXIMATE, DIRECT, UNREACHABLE = "exact", "approximate", "direct-only", "unreachable"
@@ -92,8 +94,10 @@ class _Judge:
         if found.status == DIRECT:
             return found
         why = self._otherwise(products)
-        if (why is None and not self.rule.unbiased) or name in self._coinciding():
+        if why is None and not self.rule.unbiased:
             return found
+        if name in self._coinciding():
+            return Status(found.status, MET + found.reason) if found.status == EXACT else found
         if why is None and found.status == EXACT:
             return Status(UNBIASED, IN_THE_MEAN)
         return Status(APPROXIMATE, why or found.reason)

@@ -25,7 +25,7 @@ class _Direct(Signal):
     scale: float | None
 
     def shared(self, structure: Structure) -> Mapping[str, Shared]:
-        from ..compiler.boundary import emitted_values
+        from ..compiler.emission import emitted_values
 
         has_products(structure, type(self).__name__)
         wide = structure.program.output("output").type

@@ -37,7 +37,7 @@ def has_products(structure: Structure, what: str) -> None:
     ModelError
         Then there is nothing that such a signal would replace.
     """
-    from ..compiler.boundary import onward_products
+    from ..compiler.emission import onward_products
 
     if not onward_products(structure):
         raise ModelError(
@@ -62,7 +62,7 @@ class _Feedback(Signal):
 
     def _arrays(self, structure: Structure) -> dict[str, tuple[str, tuple[int, ...], int]]:
         """Return name, shape and fan by the name of the weight replaced."""
-        from ..compiler.boundary import onward_products
+        from ..compiler.emission import onward_products
 
         found = {}
         for use, (_, x) in onward_products(structure).items():
