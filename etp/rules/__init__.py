@@ -30,6 +30,7 @@ from .cet import CET  # noqa: E402
 from .config import RuleConfig  # noqa: E402
 from .d_rtrl import DRTRL  # noqa: E402
 from .decolle import DECOLLE  # noqa: E402
+from .dni import DNI  # noqa: E402
 from .eprop import EProp  # noqa: E402
 from .f_bptt import FBPTT  # noqa: E402
 from .forward_gradient import ForwardGradient  # noqa: E402
@@ -59,10 +60,11 @@ from .three_factor import ThreeFactor  # noqa: E402
 from .uoro import UORO  # noqa: E402
 
 __all__ = [
-    "BPTT", "Bundle", "CET", "DECOLLE", "DRTRL", "EProp", "FBPTT", "ForwardGradient", "KFRTRL",
-    "KeRNL", "Kind", "LearningRule", "Mat", "Named", "NodePerturbation", "OK", "OSTLFeedforward",
-    "OSTLRecurrent", "OSTTP", "OTPE", "OTTT", "OnlineRule", "PER_INPUT", "PER_RESULT", "PER_WEIGHT",
-    "PPProp", "RFLO", "RKFRTRL", "RSTDP", "RTRL", "RuleConfig", "SKRTRL", "SLTT", "STDP", "STLLR",
-    "Slot", "SnAp", "SparseRTRL", "StepRule", "SuperSpike", "TBPTT", "ThreeFactor", "TraceRule",
-    "Traces", "UORO", "Vec", "available", "register", "registered", "resolve",
+    "BPTT", "Bundle", "CET", "DECOLLE", "DNI", "DRTRL", "EProp", "FBPTT", "ForwardGradient",
+    "KFRTRL", "KeRNL", "Kind", "LearningRule", "Mat", "Named", "NodePerturbation", "OK",
+    "OSTLFeedforward", "OSTLRecurrent", "OSTTP", "OTPE", "OTTT", "OnlineRule", "PER_INPUT",
+    "PER_RESULT", "PER_WEIGHT", "PPProp", "RFLO", "RKFRTRL", "RSTDP", "RTRL", "RuleConfig",
+    "SKRTRL", "SLTT", "STDP", "STLLR", "Slot", "SnAp", "SparseRTRL", "StepRule", "SuperSpike",
+    "TBPTT", "ThreeFactor", "TraceRule", "Traces", "UORO", "Vec", "available", "register",
+    "registered", "resolve",
 ]  # fmt: skip
