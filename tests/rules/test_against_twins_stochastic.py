@@ -79,8 +79,9 @@ CASES = {
         noise(0.05),
     ),
     "dni": Case(
-        etp.rules.DNI(etp.SyntheticGradient(rate=0.02, scale=0.1)), lambda made: DNI(synthesiser(made), 0.02),
-        net, {"a": "synthesiser.A", "copy": "synthesiser.copy", "q": "signal.ell"},
+        etp.rules.DNI(etp.SyntheticGradient(rate=0.02, scale=0.1)),
+        lambda made: DNI(synthesiser(made), 0.02), net,
+        {"a": "synthesiser.A", "copy": "synthesiser.copy", "q": "signal.ell"},
     ),
     "node_perturbation": Case(
         "node_perturbation(sigma=0.01, decay=0.9)",
