@@ -36,6 +36,8 @@ from .f_bptt import FBPTT  # noqa: E402
 from .forward_gradient import ForwardGradient  # noqa: E402
 from .kernl import KeRNL  # noqa: E402
 from .kf_rtrl import KFRTRL  # noqa: E402
+from .mdgl import MDGL  # noqa: E402
+from .mod_prop import ModProp  # noqa: E402
 from .node_perturbation import NodePerturbation  # noqa: E402
 from .ok import OK  # noqa: E402
 from .ostl_feedforward import OSTLFeedforward  # noqa: E402
@@ -61,10 +63,10 @@ from .uoro import UORO  # noqa: E402
 
 __all__ = [
     "BPTT", "Bundle", "CET", "DECOLLE", "DNI", "DRTRL", "EProp", "FBPTT", "ForwardGradient",
-    "KFRTRL", "KeRNL", "Kind", "LearningRule", "Mat", "Named", "NodePerturbation", "OK",
-    "OSTLFeedforward", "OSTLRecurrent", "OSTTP", "OTPE", "OTTT", "OnlineRule", "PER_INPUT",
-    "PER_RESULT", "PER_WEIGHT", "PPProp", "RFLO", "RKFRTRL", "RSTDP", "RTRL", "RuleConfig",
-    "SKRTRL", "SLTT", "STDP", "STLLR", "Slot", "SnAp", "SparseRTRL", "StepRule", "SuperSpike",
-    "TBPTT", "ThreeFactor", "TraceRule", "Traces", "UORO", "Vec", "available", "register",
-    "registered", "resolve",
+    "KFRTRL", "KeRNL", "Kind", "LearningRule", "MDGL", "Mat", "ModProp", "Named",
+    "NodePerturbation", "OK", "OSTLFeedforward", "OSTLRecurrent", "OSTTP", "OTPE", "OTTT",
+    "OnlineRule", "PER_INPUT", "PER_RESULT", "PER_WEIGHT", "PPProp", "RFLO", "RKFRTRL", "RSTDP",
+    "RTRL", "RuleConfig", "SKRTRL", "SLTT", "STDP", "STLLR", "Slot", "SnAp", "SparseRTRL",
+    "StepRule", "SuperSpike", "TBPTT", "ThreeFactor", "TraceRule", "Traces", "UORO", "Vec",
+    "available", "register", "registered", "resolve",
 ]  # fmt: skip
