@@ -52,17 +52,29 @@ from .rules import (
     BPTT,
     CET,
     DECOLLE,
+    DNI,
+    FBPTT,
+    KFRTRL,
+    MDGL,
+    OK,
     OSTTP,
     OTPE,
     OTTT,
     RFLO,
+    RKFRTRL,
     RSTDP,
     RTRL,
+    SKRTRL,
     SLTT,
     STDP,
     STLLR,
+    TBPTT,
     UORO,
     EProp,
+    ForwardGradient,
+    KeRNL,
+    ModProp,
+    NodePerturbation,
     OSTLFeedforward,
     OSTLRecurrent,
     SnAp,
@@ -74,6 +86,7 @@ from .rules import DRTRL as D_RTRL
 from .rules import PPProp as pp_prop
 from .rules.config import RuleConfig
 from .sequences import DataError
+from .signals import SyntheticGradient
 from .sparse import sparse_matmul
 from .sparsity import SparsePattern, random_pattern, sparse_pattern
 from .statistics import batch_mean
@@ -84,16 +97,17 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BPTT", "Buffer", "CET", "CompilationError", "CompilationRecord", "CompilationWarning",
-    "DECOLLE", "D_RTRL", "DataError", "DiagnosticKind", "DiagnosticLevel", "DoubleExponential",
-    "EProp", "ES_D_RTRL", "ETPError", "EligibilityTrace", "FixedRandomFeedback", "GradExpon",
-    "History", "KappaFilter", "Learner", "ModelError", "Module", "MultiStepData",
-    "NotSupportedError", "OSTLFeedforward", "OSTLRecurrent", "OSTTP", "OTPE", "OTTT", "Param",
-    "PresynapticTrace", "RFLO", "RSTDP", "RTRL", "RuleConfig", "SLTT", "STDP", "STLLR",
-    "ShapeError", "SingleStepData", "SnAp", "SparsePattern", "SparseRTRL", "State", "SuperSpike",
-    "ThreeFactor", "TraceError", "UORO", "backends", "batch_mean", "checkpoint", "compile",
-    "compile_etrace_graph", "cond", "conv", "conv_transpose", "einsum", "element_wise", "embedding",
-    "evaluation", "fori_loop", "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn",
-    "optim", "oracle", "pp_prop", "random", "random_pattern", "register_primitive", "rl", "rules",
-    "scan", "signals", "sparse_matmul", "sparse_pattern", "spike", "stop_gradient", "training",
-    "while_loop", "xp",
+    "DECOLLE", "DNI", "D_RTRL", "DataError", "DiagnosticKind", "DiagnosticLevel",
+    "DoubleExponential", "EProp", "ES_D_RTRL", "ETPError", "EligibilityTrace", "FBPTT",
+    "FixedRandomFeedback", "ForwardGradient", "GradExpon", "History", "KFRTRL", "KappaFilter",
+    "KeRNL", "Learner", "MDGL", "ModProp", "ModelError", "Module", "MultiStepData",
+    "NodePerturbation", "NotSupportedError", "OK", "OSTLFeedforward", "OSTLRecurrent", "OSTTP",
+    "OTPE", "OTTT", "Param", "PresynapticTrace", "RFLO", "RKFRTRL", "RSTDP", "RTRL", "RuleConfig",
+    "SKRTRL", "SLTT", "STDP", "STLLR", "ShapeError", "SingleStepData", "SnAp", "SparsePattern",
+    "SparseRTRL", "State", "SuperSpike", "SyntheticGradient", "TBPTT", "ThreeFactor", "TraceError",
+    "UORO", "backends", "batch_mean", "checkpoint", "compile", "compile_etrace_graph", "cond",
+    "conv", "conv_transpose", "einsum", "element_wise", "embedding", "evaluation", "fori_loop",
+    "grouped_matmul", "init", "lora_matmul", "losses", "matmul", "nn", "optim", "oracle", "pp_prop",
+    "random", "random_pattern", "register_primitive", "rl", "rules", "scan", "signals",
+    "sparse_matmul", "sparse_pattern", "spike", "stop_gradient", "training", "while_loop", "xp",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from etp_ir.backend import Backend
 from etp_ir.errors import ModelError, NotSupportedError, compose
 from etp_ir.types import DType, dtype_of
 
-from . import backends, rules
+from . import backends, losses, rules
 from .compiled import Options
 from .compiler.scope import parse_scope, parse_tail
 from .fit import adopt
@@ -112,6 +112,7 @@ def compile(
             f"{chosen.name} follows all states at once: scope {scope!r} has no meaning\n"
             "leave it out, or choose a rule that keeps traces of each weight"
         )
+    chosen.signal.check(losses.get(loss), window)
     options = Options(chosen, window, schedule, stored, followed, tail)
     learner = Learner(
         model, options=options, loss=loss, backend=runner, batch_size=batch_size,

@@ -30,11 +30,14 @@ from .cet import CET  # noqa: E402
 from .config import RuleConfig  # noqa: E402
 from .d_rtrl import DRTRL  # noqa: E402
 from .decolle import DECOLLE  # noqa: E402
+from .dni import DNI  # noqa: E402
 from .eprop import EProp  # noqa: E402
 from .f_bptt import FBPTT  # noqa: E402
 from .forward_gradient import ForwardGradient  # noqa: E402
 from .kernl import KeRNL  # noqa: E402
 from .kf_rtrl import KFRTRL  # noqa: E402
+from .mdgl import MDGL  # noqa: E402
+from .mod_prop import ModProp  # noqa: E402
 from .node_perturbation import NodePerturbation  # noqa: E402
 from .ok import OK  # noqa: E402
 from .ostl_feedforward import OSTLFeedforward  # noqa: E402
@@ -59,10 +62,11 @@ from .three_factor import ThreeFactor  # noqa: E402
 from .uoro import UORO  # noqa: E402
 
 __all__ = [
-    "BPTT", "Bundle", "CET", "DECOLLE", "DRTRL", "EProp", "FBPTT", "ForwardGradient", "KFRTRL",
-    "KeRNL", "Kind", "LearningRule", "Mat", "Named", "NodePerturbation", "OK", "OSTLFeedforward",
-    "OSTLRecurrent", "OSTTP", "OTPE", "OTTT", "OnlineRule", "PER_INPUT", "PER_RESULT", "PER_WEIGHT",
-    "PPProp", "RFLO", "RKFRTRL", "RSTDP", "RTRL", "RuleConfig", "SKRTRL", "SLTT", "STDP", "STLLR",
-    "Slot", "SnAp", "SparseRTRL", "StepRule", "SuperSpike", "TBPTT", "ThreeFactor", "TraceRule",
-    "Traces", "UORO", "Vec", "available", "register", "registered", "resolve",
+    "BPTT", "Bundle", "CET", "DECOLLE", "DNI", "DRTRL", "EProp", "FBPTT", "ForwardGradient",
+    "KFRTRL", "KeRNL", "Kind", "LearningRule", "MDGL", "Mat", "ModProp", "Named",
+    "NodePerturbation", "OK", "OSTLFeedforward", "OSTLRecurrent", "OSTTP", "OTPE", "OTTT",
+    "OnlineRule", "PER_INPUT", "PER_RESULT", "PER_WEIGHT", "PPProp", "RFLO", "RKFRTRL", "RSTDP",
+    "RTRL", "RuleConfig", "SKRTRL", "SLTT", "STDP", "STLLR", "Slot", "SnAp", "SparseRTRL",
+    "StepRule", "SuperSpike", "TBPTT", "ThreeFactor", "TraceRule", "Traces", "UORO", "Vec",
+    "available", "register", "registered", "resolve",
 ]  # fmt: skip

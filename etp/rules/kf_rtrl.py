@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
-from attrs import frozen
+from attrs import field, frozen
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .algebra import Vec
 from .base import PER_INPUT, PER_RESULT, PER_WEIGHT, Slot, TraceRule, Traces
 from .ratios import ratio
@@ -31,6 +33,11 @@ class KFRTRL(TraceRule):
     of a product :math:`y = x w` and all states :math:`h`. :math:`A \otimes B` has the influence of
     the weight as its mean, and the gradient is :math:`A \otimes \ell B`.
 
+    Parameters
+    ----------
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
+
     Notes
     -----
     Memory
@@ -38,8 +45,8 @@ class KFRTRL(TraceRule):
     Time
         one product of the transition with a matrix of results by states.
     Exactness
-        unbiased while weights are fixed. An element-wise weight has no input to factor out: its
-        influence is kept as it is.
+        unbiased while weights are fixed, if the signal is the derivative of the loss. An
+        element-wise weight has no input to factor out: its influence is kept as it is.
     Reference
         Mujika, Meier and Steger, NeurIPS 2018.
 
@@ -47,8 +54,10 @@ class KFRTRL(TraceRule):
     --------
     >>> import etp
     >>> etp.rules.resolve("kf_rtrl")
-    KFRTRL()
+    KFRTRL(signal=Symmetric())
     """
+
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback")
 
     name = "kf_rtrl"
     default_window = 0

@@ -52,10 +52,6 @@ LAWS = (
         for axis in ("pre", "post", "outer")
     ),
     Law(
-        ("storage", "signal"), "its rule reads the derivative of the loss",
-        lambda c: not c.storage.whole or c.signal.symmetric or c.storage.hears,
-    ),
-    Law(
         ("storage", "pre"), "a pair of orders in time is a sum of two products, which one product "
         "of factors cannot hold",
         lambda c: not (isinstance(c.storage, Factorised) and isinstance(c.pre, STDPPair)),

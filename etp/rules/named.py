@@ -117,7 +117,14 @@ class Named:
         return Named(ops.sub(self.array, self._beside(other)), self.axes, self.frame)
 
     def _beside(self, other: Named | float) -> Tracer | float:
-        return other.laid(self.axes) if isinstance(other, Named) else float(other)
+        if not isinstance(other, Named):
+            return float(other)
+        if set(other.axes) != set(self.axes):
+            raise IRError(
+                f"an array over the letters {other.axes!r} cannot be added to one over "
+                f"{self.axes!r}\nmultiply it with what has the others, for example by rel.pre"
+            )
+        return other.laid(self.axes)
 
     def __truediv__(self, factor: float | Tracer) -> Named:
         return self * ops.div(1.0, factor) if isinstance(factor, Tracer) else self * (1 / factor)

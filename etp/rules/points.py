@@ -262,16 +262,10 @@ class Projected(Storage):
     whole = True
     rule: ClassVar[str]
 
-    @property
-    def hears(self) -> str | None:
-        """How the rule is given another signal, or None if it reads the derivative of the loss."""
-        fields = getattr(type(resolve(self.rule)), "__attrs_attrs__", ())
-        return next((f.alias for f in fields if f.name == "signal" and f.init), None)
-
     def made(self, c: RuleConfig) -> LearningRule:
         """Return the rule with the signal of the point."""
         found: Any = resolve(self.rule)
-        return evolve(found, **{self.hears: c.signal}) if self.hears else found
+        return evolve(found, feedback=c.signal)
 
 
 @frozen

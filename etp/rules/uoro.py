@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
-from attrs import frozen
+from attrs import field, frozen
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .base import StepRule
 from .bundle import Bundle
 from .ratios import ratio
@@ -31,6 +33,11 @@ class UORO(StepRule):
     with random signs :math:`\nu`, one for each state; :math:`\tilde s\,\tilde\theta^\top` has the
     influence as its mean, and the gradient is :math:`(\ell\cdot\tilde s)\,\tilde\theta`.
 
+    Parameters
+    ----------
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
+
     Notes
     -----
     Memory
@@ -38,7 +45,7 @@ class UORO(StepRule):
     Time
         one product with the transition and one with its transpose; no matrix is formed.
     Exactness
-        unbiased while weights are fixed.
+        unbiased while weights are fixed, if the signal is the derivative of the loss.
     Reference
         Tallec and Ollivier, ICLR 2018.
 
@@ -46,8 +53,10 @@ class UORO(StepRule):
     --------
     >>> import etp
     >>> etp.rules.resolve("uoro")
-    UORO()
+    UORO(signal=Symmetric())
     """
+
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback")
 
     name = "uoro"
     default_window = 0

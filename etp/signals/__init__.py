@@ -4,6 +4,8 @@ A new signal is one class in one module of this folder; a rule takes it as ``sig
 """
 
 from .base import SYMMETRIC, Shared, Signal, Symmetric
+from .bootstrapped import Bootstrapped, SyntheticGradient
+from .cell_types import CellTypes
 from .direct import DirectRandom, DirectTarget
 from .feedback import Adaptive, Random, SignMatched
 from .local import LocalReadout
@@ -14,7 +16,7 @@ from .van_rossum import VanRossum
 from .words import as_signal
 
 __all__ = [
-    "CONSTANT", "SYMMETRIC", "TD", "Adaptive", "DirectRandom", "DirectTarget", "Function",
-    "LocalReadout", "MeanSlopes", "Modulatory", "Random", "Shared", "SignMatched", "Signal",
-    "Symmetric", "VanRossum", "as_signal",
+    "CONSTANT", "SYMMETRIC", "TD", "Adaptive", "Bootstrapped", "CellTypes", "DirectRandom",
+    "DirectTarget", "Function", "LocalReadout", "MeanSlopes", "Modulatory", "Random", "Shared",
+    "SignMatched", "Signal", "Symmetric", "SyntheticGradient", "VanRossum", "as_signal",
 ]  # fmt: skip

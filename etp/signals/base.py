@@ -60,6 +60,9 @@ class Signal(ABC):
         """Return the shape of the modulator for one step of one example."""
         return ()
 
+    def check(self, loss: Any, window: int) -> None:  # noqa: B027
+        """Raise if it does not go with a loss and a window that a learner is compiled for."""
+
     def shared(self, structure: Structure) -> Mapping[str, Shared]:
         """Return the arrays it needs, by name."""
         return {}

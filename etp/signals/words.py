@@ -37,9 +37,5 @@ def as_signal(given: Any) -> Signal:
         return given
     if isinstance(given, str) and given.lower() in WORDS:
         return WORDS[given.lower()]()
-    words = ", ".join(repr(word) for word in WORDS)
-    close = nearest(given, list(WORDS)) if isinstance(given, str) else ""
-    raise ETPError(
-        f"{given!r} is no learning signal{close}\n"
-        f"give one of the words {words}, or an object of etp.signals"
-    )
+    close = nearest(given if isinstance(given, str) else "", list(WORDS))
+    raise ETPError(f"{given!r} is no learning signal{close}\nor give an object of etp.signals")

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import frozen
 
-from etp_ir.errors import ETPError, compose, nearest
+from etp_ir.errors import ETPError, IRError, compose, nearest
 
 from .. import rules
 from ..rules import LearningRule
@@ -101,19 +101,22 @@ def told_where(rule: LearningRule, doing: str) -> Iterator[None]:
     """
     try:
         yield
-    except ETPError:
-        raise
     except Exception as error:
+        if isinstance(error, ETPError) and not isinstance(error, IRError):
+            raise
         path = _home(type(rule))
         line, trace = None, error.__traceback__
         while trace is not None:
             if Path(trace.tb_frame.f_code.co_filename).resolve() == path:
                 line = trace.tb_lineno
             trace = trace.tb_next
+        name = type(rule).__name__
+        if line is None and isinstance(error, IRError):  # found out after the rule had returned
+            raise ETPError(f"{name} fails {doing}: {error}") from error
         if line is None:
             raise
         raise ETPError(
-            compose(f"{type(rule).__name__} fails {doing}: {type(error).__name__}: {error}",
+            compose(f"{name} fails {doing}: {type(error).__name__}: {error}",
                     where=f"at {path}:{line}", how="mend the rule there")
         ) from error  # fmt: skip
 

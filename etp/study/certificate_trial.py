@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from attrs import define, field
 
-from etp_ir.errors import ETPError, NotSupportedError
+from etp_ir.errors import ETPError, IRError, NotSupportedError
 
 from ..compile import compile
 from ..compiler.records import CompilationWarning
@@ -167,6 +167,8 @@ class Trial:
         """Why the rule refuses the model, or None."""
         try:
             self.main.report()
+        except IRError:  # no refusal: the rule itself is wrong
+            raise
         except ETPError as error:
             return str(error)
         return None

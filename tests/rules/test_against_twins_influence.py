@@ -155,6 +155,12 @@ def test_traces_of_ten_steps_of_learning(name):
     check(CASES[name], lr=0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["d_rtrl", "rflo", "rflo, symmetric", "cet", "rtrl"])
+def test_trajectories_of_400_steps(name):
+    check(CASES[name], lr=0.005, steps=400, tolerance=1e-9)
+
+
 @pytest.mark.parametrize("net", [tanh_net, ring_net])
 def test_bptt(net):
     made, (xs, ys) = net(), data()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import etp
 from tests.rules.against import OUT, Case, M, check, mostly_slow
 from tests.rules.drawn import normal, signs
 from tests.rules.twins import leaky_tanh, low_rank, perturbation
+from tests.rules.twins.dni import DNI
 from tests.rules.twins.kernl import KeRNL
 from tests.rules.twins.optimal_kronecker import OK
 
@@ -24,6 +26,10 @@ def net() -> leaky_tanh.Net:
 def each_step(draw, *args):
     """Return what gives the draws of so many steps."""
     return lambda steps: np.array([draw(t, *args) for t in range(steps)])
+
+
+def synthesiser(made) -> np.ndarray:
+    return np.asarray(made.rule_arrays["synthesiser.A"])
 
 
 def noise(sigma: float):
@@ -71,6 +77,11 @@ CASES = {
             "b": "e.B.w.h", "a": "kernel.A", "alpha": "kernel.alpha",
         },
         noise(0.05),
+    ),
+    "dni": Case(
+        etp.rules.DNI(etp.SyntheticGradient(rate=0.02, scale=0.1)),
+        lambda made: DNI(synthesiser(made), 0.02), net,
+        {"a": "synthesiser.A", "copy": "synthesiser.copy", "q": "signal.ell"},
     ),
     "node_perturbation": Case(
         "node_perturbation(sigma=0.01, decay=0.9)",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import cache
 
 import pytest
 
 import etp
 from etp.study.certificate import trials
-from etp.study.certificate_checks import CHECKS, CONTRADICTS
+from etp.study.certificate_checks import CHECKS, CONTRADICTS, deviation
 from etp.study.certificate_models import SAMPLES
 from etp.study.certificate_subject import subject
 from etp.study.certificate_trial import Trial
@@ -51,3 +52,32 @@ def test_the_whole_certificate(rule: str, model: str) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_every_rule_can_be_used_on_some_model(rule: str) -> None:
     assert any(t.refused is None for t in certified(rule).values())
+
+
+# Rules that are one at their defaults, and why.
+ALIKE = {
+    frozenset({"eprop", "ostl_feedforward"}): "with kappa 0 e-prop is the diagonal trace, read "
+    "with the symmetric signal",
+    frozenset({"f_bptt", "tbptt"}): "with fixed weights it is the same whether credit of four "
+    "steps is handed back at once or as it comes",
+}
+
+
+@pytest.mark.slow
+def test_different_rules_are_measurably_different() -> None:
+    models = ("gru", "lif", "two_layers")
+    grads, exact = {}, set()
+    for rule in RULES:
+        mine = [certified(rule)[m] for m in models]
+        if any(t.refused is not None for t in mine):
+            continue
+        grads[rule] = [t.found for t in mine]
+        if all(p.status == "exact" for t in mine for p in t.report.parameters.values()):
+            exact.add(rule)
+    assert len(exact) >= 3
+    for a, b in itertools.combinations(grads, 2):
+        off = max(deviation(x, y) for x, y in zip(grads[a], grads[b], strict=True))
+        if {a, b} <= exact or frozenset({a, b}) in ALIKE:
+            assert off < 1e-10, (a, b, off)
+        else:
+            assert off > 1e-4, (a, b, off)

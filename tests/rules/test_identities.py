@@ -246,3 +246,31 @@ def test_a_window_of_the_whole_sequence_is_bptt(net, rule):
     """Within the window derivatives are exact, and no signal of the rule's is used."""
     exact = gradient(net(), "bptt", window=1)
     assert distance(gradient(net(), rule, window=LENGTH), exact) < 1e-9
+
+
+WRONG = {
+    "rflo(leak=1.5)": "leak", "snap(0)": "n is", "snap(n=True)": "n is", "ottt(mode='X')": "mode",
+    "eprop(feedback='randm')": "'random'", "sltt(3)": "length", "sltt(8, 6)": "length",
+    "cet(delay=-1)": "delay", "stdp(plus='much')": "plus", "eprop(reward=2)": "reward",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_what_a_rule_cannot_be_is_refused(text):
+    with pytest.raises(etp.ETPError, match=WRONG[text]):
+        rules.resolve(text)
+
+
+def test_ottt_says_when_weights_change():
+    """Mode A updates after the sequence, mode O after each step; gradients are the same."""
+    net, (xs, ys) = layer(), data(True, LENGTH)
+    sizes = {}
+    for mode, update in (("A", "sequence"), ("O", "step")):
+        found = []
+        for options in ({}, {"update": update}):
+            made = learner(net, rules.OTTT(LEAK, mode), xs, ys)
+            made.fit([(xs[:, None], ys[:, None])], etp.optim.sgd(0.1), progress=False, **options)
+            found.append(np.array(made.params["layers.0.w"]))
+        np.testing.assert_array_equal(*found)
+        sizes[mode] = found[0]
+    assert np.abs(sizes["A"] - sizes["O"]).max() > 1e-4

@@ -255,14 +255,24 @@ def test_bias_is_noticed() -> None:
     assert fair.models[0].moments.variance > 0.01
 
 
-def test_an_error_in_a_rule_is_told_with_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("trace", "message"),
+    [
+        ("e['f']", "KeyError.*broken.py:11"),
+        ("rel.D @ e['e'] + rel.u * rel.signs(rel.axes.y)", "an array over the letters"),
+        ("rel.nothing", "AttributeError.*broken.py:11"),
+    ],
+)
+def test_an_error_in_a_rule_is_told_with_its_line(tmp_path: Path, trace: str, message: str) -> None:
     path = tmp_path / "broken.py"
     path.write_text(
         "import etp\nfrom attrs import frozen\n\n@frozen\nclass Broken(etp.rules.TraceRule):\n"
-        '    """Breaks."""\n    name = "broken"\n\n    def advance(self, rel, e):\n'
-        "        return {'e': e['f']}\n"
+        '    """Breaks."""\n    name = "broken"\n    draws = True\n\n'
+        "    def advance(self, rel, e):\n"
+        f"        return {{'e': {trace}}}\n"
     )
-    with pytest.raises(etp.ETPError, match=r"(?s)Broken fails on leaky: KeyError.*broken.py:10"):
+    told = rf"(?s)Broken fails on leaky: {message}"
+    with pytest.raises(etp.ETPError, match=told):
         certify(str(path))
 
 
