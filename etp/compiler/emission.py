@@ -36,6 +36,11 @@ class Emissions:
             if any(isinstance(v, Value) and reaches(v, value, self.results - {v}) for v in ends)
         ]  # fmt: skip
 
+    def live(self, value: Operand) -> bool:
+        """Whether a value is of a state, or computed from a new one by any way."""
+        made = (v for _, v in self.states.values() if v in self.program.producers)
+        return bool(self.of(value)) or any(self.dependence.leads(v, value) for v in made)
+
     def onward(self, value: Operand, of: Iterable[str]) -> bool:
         """Whether the loss is reached from a value past the new values of some states."""
         avoid = {new for n in of if isinstance(new := self.states[n][1], Value) and new != value}
@@ -55,7 +60,7 @@ class Emissions:
         for node in self.program.nodes:
             if node.primitive.name == "spike":
                 of = self.of(node.output)
-                if of and self.onward(node.output, of):
+                if self.live(node.output) and self.onward(node.output, of):
                     yield node.output, of
 
     def parts(self, value: Value) -> list[Value]:
@@ -63,7 +68,7 @@ class Emissions:
 
         What was joined is taken apart again; what is of no state, such as an input, is left out.
         """
-        if not self.of(value):
+        if not self.live(value):
             return []
         behind = self.dependence.leads_avoiding
         spikes = [z for z, _ in self.spikes() if behind(z, value, self.results)]
@@ -91,8 +96,7 @@ def onward_products(s: Structure) -> dict[Use, tuple[int, Value]]:
         for i, x in enumerate(use.node.inputs):
             if i == use.operand or not isinstance(x, Value):
                 continue
-            of = found.of(x)
-            if of and found.onward(use.output, of):
+            if found.live(x) and found.onward(use.output, found.of(x)):
                 reading[use] = (i, x)
     return reading
 
@@ -140,7 +144,8 @@ def with_emissions(program: Program, *, every: bool = True) -> Program:
         if spike in new or not (every or found.beside(spike)):
             continue
         # The state it is called after is the last one computed.
-        owner = max(of, key=lambda n: order.get(states[n][1], -1))  # type: ignore[arg-type]
+        near = of or [n for n, (_, v) in states.items() if found.dependence.leads(v, spike)]
+        owner = max(near, key=lambda n: order.get(states[n][1], -1))  # type: ignore[arg-type]
         name = owner + EMITTED
         while name in taken:
             name += "_"
