@@ -7,6 +7,7 @@ import pytest
 
 import etp
 from etp.rules.cet import CET
+from etp.rules.mod_prop import ModProp
 from etp.rules.rflo import RFLO
 from tests.rules.against import OUT, Case, M, check, data
 from tests.rules.homes import learner, near
@@ -15,6 +16,7 @@ from tests.rules.twins import (
     eprop,
     influence,
     leaky_tanh,
+    modulators,
     ostl,
     sketched,
     spiking,
@@ -123,6 +125,14 @@ CASES = {
         CET(order=3, delay=4.0), lambda _: diagonal.CET(3, 4.0), tanh_net,
         {"e": "e_z0.w.h", **{f"z{k}": f"e_z{k}.w.h" for k in (1, 2, 3, 4)}},
     ),
+    **{
+        f"mod_prop, {name}": Case(
+            ModProp(types=types, taps=3, slope=0.5),
+            lambda _, t=types: modulators.ModProp(None if t is None else np.array(t), 3, 0.5),
+            tanh_net, {"e": "e.B0.w.h"},
+        )
+        for name, types in (("by type", [0, 0, 1, 1]), ("by weight", None))
+    },
     "f_bptt": Case("f_bptt(3)", lambda _: windows.TBPTT(1, 3), tanh_net),
     "tbptt": Case("tbptt(2, 4)", lambda _: windows.TBPTT(2, 4), tanh_net),
     **{
