@@ -106,6 +106,10 @@ CASES = {
         etp.rules.PPProp(decay=0.8), lambda _: diagonal.PPProp(0.8, 0.8), tanh_net,
         {"x": "e_x.w.x", "f": "e_f.w.h"},
     ),
+    "pp_prop, two decays": Case(
+        etp.rules.PPProp(0.7, 0.5), lambda _: diagonal.PPProp(0.7, 0.5), tanh_net,
+        {"x": "e_x.w.x", "f": "e_f.w.h"},
+    ),
     **{
         f"sparse_n({k})": Case(
             "d_rtrl", lambda _, k=k: influence.SnAp(k, ring()[:N].T), ring_net,
@@ -113,6 +117,7 @@ CASES = {
         )
         for k in (1, 2, 3, 4)
     },
+    "sparse_rtrl": Case("sparse_rtrl", lambda _: influence.RTRL(), ring_net),
     "snap(2)": Case("snap(2)", lambda _: influence.SnAp(2, ring()[:N].T), ring_net),
     "rflo": Case("rflo", lambda made: diagonal.RFLO(feedback(made)), tanh_net, OWN),
     "rflo, symmetric": Case(
