@@ -20,6 +20,7 @@ from .indices import IndexRange, check_indices, index_ranges
 from .keys import Stretch
 from .losses import check_labels
 from .model import Module, TracedStep, trace_step
+from .rules.base import LearningRule
 from .schedules.still import held_still
 from .sequences import Batch, DataError, check_batch, step_type
 from .traced import with_loss
@@ -204,10 +205,7 @@ class Engine:
 
     def _modulator(self, batch: Batch, shape: tuple[int, ...]) -> Any:
         if batch.modulator is None:
-            raise DataError(
-                f"the learning signal of {self.options.rule.name} is a modulator, and none is "
-                "given\npass modulator= to grad or step, or a fourth item in each batch of fit"
-            )
+            raise missing_modulator(self.options.rule)
         if batch.modulator.shape != shape:
             raise ShapeError(f"modulator has shape {batch.modulator.shape}, expected {shape}")
         return batch.modulator.astype(self.dtype.numpy())
@@ -233,6 +231,14 @@ class Engine:
             shape = a.type.shape if a.shared else (size, *a.type.shape)
             fresh[a.name] = to(np.zeros(shape, a.type.dtype.numpy()))
         return fresh
+
+
+def missing_modulator(rule: LearningRule) -> DataError:
+    """Return the error of a rule that asks for a modulator where none is given."""
+    return DataError(
+        f"the learning signal of {rule.name} is a modulator, and none is given\n"
+        "pass modulator= to grad or step, or a fourth item in each batch of fit"
+    )
 
 
 def named(xs: Any) -> dict[str, Any]:

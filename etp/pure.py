@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,13 +10,14 @@ from attrs import frozen
 
 from etp_ir import ops
 from etp_ir.builder import Builder
-from etp_ir.core import Program, Role
+from etp_ir.core import Input, Program, Role
 from etp_ir.errors import NotSupportedError, ShapeError, compose
 from etp_ir.tracer import Tracer
 from etp_ir.types import U32, TensorType, type_of
 
 from .compiled import Compiled
-from .engine import Engine, named
+from .compiler.boundary import MODULATOR
+from .engine import Engine, missing_modulator, named
 from .keys import Stretch, step_keys
 from .place import placed
 from .schedules.sequence import CARRIED
@@ -41,9 +42,10 @@ class Functional:
         What the programs of the learner are compiled with; XLA takes them from the outermost
         ``jit`` only.
     buffers
-        The buffers of the learner when this was made, which `init` puts into the carry.
+        The buffers of the learner when this was made, and what rule and learning signal keep for
+        all examples; `init` puts them into the carry.
     seed
-        That of the random numbers of the model.
+        That of the random numbers of model and rule.
 
     Examples
     --------
@@ -76,11 +78,11 @@ class Functional:
         Parameters
         ----------
         sequence
-            Number of the sequence; random numbers of the model differ from one to the next.
+            Number of the sequence; random numbers differ from one to the next.
         """
         size = int(batch_size)
         carry = {**self.engine.stream(self.compiled, size), **self.buffers}
-        if self.compiled.program.inputs_of("noise"):
+        if _online(self.engine, self.compiled, size).program.inputs_of("noise"):
             keys = Stretch(self.seed, int(sequence)).examples(size)
             carry[EXAMPLES] = self.engine.backend.asarray(keys)
             carry[STEP] = self.engine.backend.asarray(np.zeros((), np.uint32))
@@ -88,8 +90,9 @@ class Functional:
 
     @placed
     def step(
-        self, params: Mapping[str, Any], carry: Arrays, x: Any, y: Any, mask: Any = None
-    ) -> tuple[Arrays, Arrays, Any, Any]:
+        self, params: Mapping[str, Any], carry: Arrays, x: Any, y: Any, mask: Any = None,
+        modulator: Any = None,
+    ) -> tuple[Arrays, Arrays, Any, Any]:  # fmt: skip
         """Return the carry, the gradients, the loss and the output of one step of a batch.
 
         Parameters
@@ -102,11 +105,15 @@ class Functional:
             Input and target (B, ...).
         mask
             (B,): weight of each example's loss. Gradients and loss are means over the batch.
+        modulator
+            (), (B,) or (B, groups): for rules whose learning signal is given.
 
         Raises
         ------
         etp.ShapeError
             If types differ from those the learner was compiled for.
+        etp.DataError
+            If the rule asks for a modulator, and none is given.
         """
         engine, compiled = self.engine, self.compiled
         inputs, size = self._inputs(x, y)
@@ -118,8 +125,11 @@ class Functional:
         given.update({n: a[None] for n, a in inputs.items()})
         for port in run.program.inputs_of("weight"):
             given[port.name] = (weights / size)[None].astype(engine.dtype.numpy())
+        if MODULATOR in run.program.input_names:
+            given[MODULATOR] = self._modulator(modulator, run.program.input(MODULATOR).type.shape)
         if EXAMPLES in carry:
-            keys: Any = engine.executable(("keys", size), compiled, lambda: self._keys(size))
+            ports = run.program.inputs_of("noise")
+            keys: Any = engine.executable(("keys", size), compiled, lambda: _keys(ports, size))
             made = keys.function({n: carry[n] for n in (EXAMPLES, STEP)})
             given.update({n[6:-1]: a[None] for n, a in made.items() if n.startswith("value(")})
             carry = {**carry, STEP: made["state(step)"]}
@@ -131,17 +141,14 @@ class Functional:
         grads = {n: out[f"grad({n})"] for n in params if f"grad({n})" in out}
         return {**carry, **moved}, grads, out["loss"], out["output"][0]
 
-    def _keys(self, size: int) -> Program:
-        """Return the program of the keys of one step, and of the number of the next one."""
-        b = Builder("keys")
-        examples = Tracer(b, b.input(EXAMPLES, TensorType(U32, (size, 2)), "noise"))
-        step = Tracer(b, b.input(STEP, TensorType(U32), "state"))
-        pairs: list[tuple[Any, Role]] = [(ops.add(step, 1).value, Role("state", ("step",)))]
-        for port in self.compiled.program.inputs_of("noise"):
-            number = ops.broadcast(step, (size, 2), ())
-            keys = step_keys(examples, port.role.of[0], number)
-            pairs.append((keys.value, Role("value", (port.name,))))
-        return b.finish(pairs)
+    def _modulator(self, given: Any, shape: tuple[int, ...]) -> Any:
+        """Return the modulator of one step, spread over the batch."""
+        if given is None:
+            raise missing_modulator(self.engine.options.rule)
+        if np.shape(given) not in ((), shape[1:]):
+            raise ShapeError(f"modulator has shape {np.shape(given)}, expected {shape[1:]}")
+        kind = self.engine.dtype.numpy()
+        return (given * np.ones(shape, kind)).astype(kind)
 
     def _inputs(self, x: Any, y: Any) -> tuple[Arrays, int]:
         """Return input and target by name, and the batch size, if they are what was compiled."""
@@ -163,6 +170,19 @@ class Functional:
         return arrays, size
 
 
+def _keys(ports: Sequence[Input], size: int) -> Program:
+    """Return the program of the keys of one step, and of the number of the next one."""
+    b = Builder("keys")
+    examples = Tracer(b, b.input(EXAMPLES, TensorType(U32, (size, 2)), "noise"))
+    step = Tracer(b, b.input(STEP, TensorType(U32), "state"))
+    pairs: list[tuple[Any, Role]] = [(ops.add(step, 1).value, Role("state", ("step",)))]
+    for port in ports:
+        number = ops.broadcast(step, (size, 2), ())
+        keys = step_keys(examples, port.role.of[0], number)
+        pairs.append((keys.value, Role("value", (port.name,))))
+    return b.finish(pairs)
+
+
 def functional(learner: Learner) -> Functional:
     """Return a learner's pure functions, for the types of the data it met last.
 
@@ -179,8 +199,8 @@ def functional(learner: Learner) -> Functional:
     compiled, _, size = learner.engine.last()
     options = _online(learner.engine, compiled, size).compiler_options
     return Functional(
-        dict(learner.params), options, learner.engine, compiled, dict(learner.buffers),
-        learner.draws.seed,
+        dict(learner.params), options, learner.engine, compiled,
+        {**learner.buffers, **learner.rule_arrays}, learner.draws.seed,
     )  # fmt: skip
 
 

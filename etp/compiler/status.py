@@ -89,7 +89,7 @@ class _Judge:
                                        f"({steps})")  # fmt: skip
         if not isinstance(self.rule, OnlineRule):
             return Status(EXACT, FOLLOWED)
-        whole = isinstance(self.rule, StepRule)
+        whole = isinstance(self.rule, StepRule) and self.s.scope.name == "full"
         found = self._whole(value) if whole else self._traced(value, products)
         if found.status == DIRECT:
             return found

@@ -37,13 +37,15 @@ class PPProp(TraceRule):
 
     .. math::
         \varepsilon_x^t &= \alpha\,\varepsilon_x^{t-1} + x^t \\
-        \varepsilon_f^t &= \alpha\,D^t \varepsilon_f^{t-1} + (1-\alpha)\,u^t \\
-        \hat\varepsilon^t &= \varepsilon_f^t \otimes \varepsilon_x^t \,/\, (1 - \alpha^t)
+        \varepsilon_f^t &= \alpha_f\,D^t \varepsilon_f^{t-1} + (1-\alpha_f)\,u^t \\
+        \hat\varepsilon^t &= \varepsilon_f^t \otimes \varepsilon_x^t \,/\, (1 - \alpha_f^t)
 
     Parameters
     ----------
     decay
         :math:`\alpha` in [0, 1), or a rank r >= 1 standing for (r - 1)/(r + 1).
+    decay_f
+        :math:`\alpha_f`, the same way; :math:`\alpha` unless it is given.
 
     Notes
     -----
@@ -59,11 +61,16 @@ class PPProp(TraceRule):
     Examples
     --------
     >>> import etp
-    >>> etp.rules.PPProp(decay=0.9).decay
+    >>> etp.rules.PPProp(decay=0.9).decay_f
     0.9
     """
 
     decay: float = field(default=0.9, converter=_decay)
+    decay_f: float = field(converter=_decay)
+
+    @decay_f.default
+    def _same(self) -> float:
+        return self.decay
 
     name = "pp_prop"
     aliases = ("es_d_rtrl", "esd_rtrl", "ppprop")
@@ -75,7 +82,7 @@ class PPProp(TraceRule):
     def point(self) -> Mapping[str, Any]:  # type: ignore[override]
         return {
             "storage": "factorised", "pre": PresynapticTrace(self.decay),
-            "recursion": Jacobian(self.decay, average=True),
+            "recursion": Jacobian(self.decay_f, average=True),
         }  # fmt: skip
 
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
@@ -83,12 +90,12 @@ class PPProp(TraceRule):
         return found if rel.has_input else {"f": found["f"]}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
-        a = self.decay
+        a = self.decay_f
         new = {"f": a * (rel.D @ e["f"]) + (1 - a) * rel.u}
-        return {"x": a * e["x"] + rel.x, **new} if rel.has_input else new
+        return {"x": self.decay * e["x"] + rel.x, **new} if rel.has_input else new
 
     def gradient(self, rel: RelationView, e: Traces, ell: Vec) -> Any:
         # 1 before the first step, where the traces are 0.
-        seen = ops.maximum(rel.count, 1.0)
-        debias = 1.0 if self.decay == 0 else ops.div(1.0, ops.sub(1.0, ops.pow_(self.decay, seen)))
+        a, seen = self.decay_f, ops.maximum(rel.count, 1.0)
+        debias = 1.0 if a == 0 else ops.div(1.0, ops.sub(1.0, ops.pow_(a, seen)))
         return (ell @ e["f"]) * debias * e.get("x")

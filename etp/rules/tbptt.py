@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from etp_ir import ops
 from etp_ir.errors import ETPError
@@ -72,6 +72,10 @@ class TBPTT(StepRule):
 
     k1: int = field(default=1, validator=count)
     k2: int = field(default=4, validator=[count, _reaches])
+
+    delayed: bool = field(init=False, repr=False, eq=False, default=Factory(
+        lambda self: self.k1 > 1, takes_self=True
+    ))  # fmt: skip
 
     name = "tbptt"
     default_window = 0

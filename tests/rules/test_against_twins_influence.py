@@ -7,6 +7,7 @@ import pytest
 
 import etp
 from etp.rules.cet import CET
+from etp.rules.mod_prop import ModProp
 from etp.rules.rflo import RFLO
 from tests.rules.against import OUT, Case, M, check, data
 from tests.rules.homes import learner, near
@@ -15,6 +16,7 @@ from tests.rules.twins import (
     eprop,
     influence,
     leaky_tanh,
+    modulators,
     ostl,
     sketched,
     spiking,
@@ -104,6 +106,10 @@ CASES = {
         etp.rules.PPProp(decay=0.8), lambda _: diagonal.PPProp(0.8, 0.8), tanh_net,
         {"x": "e_x.w.x", "f": "e_f.w.h"},
     ),
+    "pp_prop, two decays": Case(
+        etp.rules.PPProp(0.7, 0.5), lambda _: diagonal.PPProp(0.7, 0.5), tanh_net,
+        {"x": "e_x.w.x", "f": "e_f.w.h"},
+    ),
     **{
         f"sparse_n({k})": Case(
             "d_rtrl", lambda _, k=k: influence.SnAp(k, ring()[:N].T), ring_net,
@@ -111,6 +117,7 @@ CASES = {
         )
         for k in (1, 2, 3, 4)
     },
+    "sparse_rtrl": Case("sparse_rtrl", lambda _: influence.RTRL(), ring_net),
     "snap(2)": Case("snap(2)", lambda _: influence.SnAp(2, ring()[:N].T), ring_net),
     "rflo": Case("rflo", lambda made: diagonal.RFLO(feedback(made)), tanh_net, OWN),
     "rflo, symmetric": Case(
@@ -123,6 +130,14 @@ CASES = {
         CET(order=3, delay=4.0), lambda _: diagonal.CET(3, 4.0), tanh_net,
         {"e": "e_z0.w.h", **{f"z{k}": f"e_z{k}.w.h" for k in (1, 2, 3, 4)}},
     ),
+    **{
+        f"mod_prop, {name}": Case(
+            ModProp(types=types, taps=3, slope=0.5),
+            lambda _, t=types: modulators.ModProp(None if t is None else np.array(t), 3, 0.5),
+            tanh_net, {"e": "e.B0.w.h"},
+        )
+        for name, types in (("by type", [0, 0, 1, 1]), ("by weight", None))
+    },
     "f_bptt": Case("f_bptt(3)", lambda _: windows.TBPTT(1, 3), tanh_net),
     "tbptt": Case("tbptt(2, 4)", lambda _: windows.TBPTT(2, 4), tanh_net),
     **{

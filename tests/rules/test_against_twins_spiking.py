@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from etp.rules.eprop import EProp
+from etp.rules.mdgl import MDGL
 from etp.rules.otpe import OTPE
 from etp.rules.ottt import OTTT
 from etp.rules.s_tllr import STLLR
 from tests.rules.against import OUT, Case, M, check, mostly_slow
-from tests.rules.twins import eprop, spatial, spiking, stacks
+from tests.rules.twins import eprop, modulators, spatial, spiking, stacks
 
 N = 4
+EVERYONE = np.ones((N, N), bool)
 
 
 def neurons(**options) -> spiking.Net:
@@ -72,6 +74,10 @@ def adapt(made, net: spiking.Net) -> None:
     net.weights["feedback"] = net.weights["w_out"] + feedback(made)
 
 
+def as_array(types) -> np.ndarray | None:
+    return None if types is None else np.array(types)
+
+
 def rewards(steps: int) -> np.ndarray:
     return np.random.default_rng(3).normal(size=steps)
 
@@ -103,6 +109,13 @@ CASES = {
         EProp(0.7, reward=0.8), lambda _: eprop.EProp(0.7, reward=0.8), leaky,
         eligibility(filtered=True, adaptive=True), rewards, rewards, weights=("w_in", "w_rec"),
     ),
+    **{
+        f"mdgl, {name}": Case(
+            MDGL(types=types), lambda _, t=types: modulators.MDGL(as_array(t), EVERYONE), lif,
+            {f"zbar:{w}": lambda e, w=w: same_columns(e[f"e.{w}.v"]) for w in ("w_in", "w_rec")},
+        )
+        for name, types in (("by type", [0, 0, 1, 1]), ("by weight", None))
+    },
     "otpe": Case(
         OTPE(0.8, leaky_readout=False), lambda _: spatial.OTPE(leaky_readout=False), layers,
         {"R0": "e_R.layers.0.w.layers.0.v.emitted", "g1": "signal.slope.1"},
