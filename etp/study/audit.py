@@ -178,7 +178,7 @@ def audit(
     etp.ETPError
         If the data or the parameters do not fit the model.
     """
-    from .audit_gradients import Gradients
+    from .audit_gradients import Gradients, draws
 
     steps = np.shape(xs)[0]
     example = (np.asarray(xs)[-1, 0], np.asarray(ys)[-1, 0])
@@ -216,6 +216,8 @@ def audit(
     o = studied.options
     given = f"window {o.window}, scope {o.scope}" + ("" if o.tail == "diagonal" else ", tail exact")
     every = update if isinstance(update, str) else f"{update} steps"
+    if draws(o.rule) > 1:
+        given += f", mean of {draws(o.rule)} draws"
     return Audit(
         title, o.rule.name, f"{given}, update per {every}", int(np.shape(xs)[1]), steps,
         tuple(done), parameters,

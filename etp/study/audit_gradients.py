@@ -11,11 +11,13 @@ from attrs import define, field, frozen
 from ..compiler.status import Status
 from ..fit import parse_update
 from ..learner import Learner
+from ..rules import LearningRule, OnlineRule
 from ..sequences import loss_weights
 from .certificate_trial import quiet
 
 Array = np.ndarray[Any, Any]
 Gradient = dict[str, Any]
+DRAWS = 16
 
 
 @frozen
@@ -29,6 +31,15 @@ class Probe:
     def update(self, grads: Any, state: Any, params: Any) -> tuple[Any, Any]:
         """Return the parameters as they are, and the sums with these gradients."""
         return dict(params), {f"sum.{n}": state[f"sum.{n}"] + g for n, g in grads.items()}
+
+
+def draws(rule: LearningRule) -> int:
+    """Return how many gradients are averaged: several of a rule that draws random numbers."""
+    return DRAWS if isinstance(rule, OnlineRule) and rule.draws else 1
+
+
+def _mean(found: list[Gradient]) -> Gradient:
+    return {n: sum(np.asarray(g[n]) for g in found) / len(found) for n in found[0]}
 
 
 @define
@@ -63,7 +74,14 @@ class Gradients:
                 if learner is self.studied and self.cut(len(xs)):
                     found.append(self._in_updates(xs, ys, mask))
                 else:
-                    found.append(learner.grad(xs, ys, mask)[0])
+                    found.append(
+                        _mean(
+                            [
+                                learner.grad(xs, ys, mask)[0]
+                                for _ in range(draws(learner.options.rule))
+                            ]
+                        )
+                    )
         got, want = ({n: np.array(g) for n, g in grads.items()} for grads in found)
         return got, want
 

@@ -110,3 +110,15 @@ def test_what_bptt_gives_nothing_has_no_credit() -> None:
     found = audit(Still(), "d_rtrl", "mse", *data(LENGTH, BATCH))
     assert isnan(found.parameters["v"].credit)
     assert "gives it nothing either" in found.parameters["v"].words
+
+
+def test_a_rule_that_draws_is_audited_in_the_mean() -> None:
+    x, y = data(LENGTH, BATCH)
+    found = audit(build("leaky"), "uoro", "mse", x, y, lag_examples=0)
+    assert "mean of 16 draws" in found.setting
+    assert found.parameters["cell.w"].status == "unbiased"
+    assert found.parameters["cell.w"].words.startswith(("unbiased: ", "little credit: "))
+    one = etp.compile(build("leaky"), "uoro", "mse", backend="numpy", dtype="float64")
+    exact = etp.compile(build("leaky"), "bptt", "mse", backend="numpy", dtype="float64")
+    alone = alignment(one.grad(x, y)[0]["cell.w"], exact.grad(x, y)[0]["cell.w"])
+    assert found.checkpoints[0].parameters["cell.w"].deviation < alone.deviation
