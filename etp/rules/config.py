@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any, final
 
 from attrs import field, frozen
@@ -196,6 +197,14 @@ class RuleConfig(OnlineRule):
         return names or ("e",)
 
     @property
+    def delayed(self) -> bool:  # type: ignore[override]
+        """Whether a filter hands out a part of what a step adds in that step, and more later."""
+        gains = [gain for _, gain in self.filters]
+        if self.pre is not None:
+            gains += [gain for _, gain in self.pre.stages]
+        return prod(gains) != 1
+
+    @property
     def averages(self) -> bool:
         """Whether the trace is an average over the steps seen."""
         return isinstance(self.recursion, Recursion) and self.recursion.average
@@ -239,6 +248,11 @@ class Composed(TraceRule):
     def emits(self) -> bool:  # type: ignore[override]
         """Whether a filter, or pairs in time, act on what units emit."""
         return self.of.post is not None or isinstance(self.of.pre, STDPPair)
+
+    @property
+    def delayed(self) -> bool:  # type: ignore[override]
+        """See `RuleConfig.delayed`."""
+        return self.of.delayed
 
     @property
     def counts_steps(self) -> bool:  # type: ignore[override]
