@@ -87,7 +87,8 @@ class SKRTRL(TraceRule):
             return new
         matrix = own.flat(rest)
         for i in range(rank):
-            column = own.flat_states(rel.D @ e[f"L{i}"])
+            # Of states whose influence stays at its own position nothing is kept in products.
+            column = own.flat_states(rel.D @ Vec({s: e[f"L{i}"].entries[s] for s in own.wide}))
             matrix = ops.add(matrix, ops.contract(column, own.flat_weight(e[f"R{i}"]), "n,w->nw"))
         # Eigenvectors of the Gram matrix are the left singular vectors, the largest last.
         n = own.size

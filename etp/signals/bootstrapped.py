@@ -122,6 +122,8 @@ class SyntheticGradient(Signal):
 
     # -- arrays -----------------------------------------------------------------------------
     def shared(self, structure: Structure) -> Mapping[str, Shared]:
+        if not _live(structure):
+            return {}
         shape = sizes(structure)
         start = drawn(self.seed, NAME, shape, self.scale, 1) if self.weights is None else (
             np.asarray(self.weights)
@@ -139,11 +141,15 @@ class SyntheticGradient(Signal):
         return found
 
     def kept(self, structure: Structure) -> Mapping[str, tuple[int, ...]]:
+        if not self.rate or not _live(structure):
+            return {}
         n, wide = sizes(structure)
-        return {"inputs": (wide,), "ell": (n,), "begun": ()} if self.rate > 0 else {}
+        return {"inputs": (wide,), "ell": (n,), "begun": ()}
 
     # -- one step -----------------------------------------------------------------------------
     def arriving(self, at: Boundary) -> Arriving:
+        if NAME not in at.shared:
+            return {}, {}  # no state is of any later use
         a, _ = self._learned(_whole(at))
         values = _split(_whole(at), ops.contract(a, inputs(at), "ij,j->i"))
         return {n: x for n, x in values.items() if n in at.new}, {}

@@ -111,7 +111,7 @@ def one_is_idle(m: Any, x: Any) -> Any:
 
 @model("h t", w=IN, out=OUT)
 def clock_beside(m: Any, x: Any) -> Any:
-    m.t.value = m.t.value + 1.0
+    m.t.value = m.t.value + np.array([1.0, 1.3, 0.7])
     m.h.value = xp.cos(m.t.value) * m.h.value + etp.matmul(x, m.w)
     return etp.matmul(m.h.value, m.out)
 
