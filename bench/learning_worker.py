@@ -53,8 +53,9 @@ def train(work: dict[str, Any], task: tasks.Task, home: str, began: float) -> Co
     def build(seed: int) -> Any:
         return chosen.build(task, seed)
 
+    rule = Contender(work["rule"], SPELLED.get(work["rule"], work["rule"]))
     return compare(
-        [Contender(work["rule"], SPELLED.get(work["rule"], work["rule"]))], build, task, seeds=work["seeds"], updates=work["updates"], points=POINTS,
+        [rule], build, task, seeds=work["seeds"], updates=work["updates"], points=POINTS,
         lr=chosen.lr, watch=late,
     )  # fmt: skip
 
