@@ -103,9 +103,24 @@ HOMES = {
 # Where rules for spiking networks are at home, by the beginning of their names; the others are
 # rules for rates.
 FAMILIES = {
-    "alif": ("eprop", "mdgl", "modprop", "reward_eprop"),
-    "lif": ("superspike", "stdp", "rstdp", "mstdp"),
+    "alif": ("eprop",),
+    "lif": ("superspike", "stdp", "r_stdp", "three_factor"),
     "stack": ("decolle", "ottt", "otpe", "osttp", "ostl_feedforward", "f_otpe", "sltt", "s_tllr"),
+}
+# Rules that know the leak of their home, or how far back a task goes, are told.
+SPELLED = {
+    "cet": "cet(2, 5.0)",
+    "decolle": f"decolle({LEAK}, 0.5)",
+    "eprop": f"eprop({LEAK})",
+    "f_bptt": "f_bptt(10)",
+    "forward_gradient": "forward_gradient(8)",
+    "ok": "ok(4)",
+    "otpe": f"otpe({LEAK})",
+    "ottt": f"ottt({LEAK})",
+    "s_tllr": f"s_tllr({LEAK}, {LEAK})",
+    "sk_rtrl": "sk_rtrl(8)",
+    "snap": "snap(2)",
+    "tbptt": "tbptt(1, 10)",
 }
 # What the others are measured against: trained on every home.
 YARDSTICKS = ("bptt", "d_rtrl")

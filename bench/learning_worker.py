@@ -13,8 +13,9 @@ from attrs import asdict
 from etp import tasks
 from etp.study.compare import compare
 from etp.study.compare_result import Comparison, RuleResult
+from etp.study.compare_training import Contender
 
-from .learning_homes import HOMES
+from .learning_homes import HOMES, SPELLED
 
 POINTS = 9
 
@@ -52,8 +53,9 @@ def train(work: dict[str, Any], task: tasks.Task, home: str, began: float) -> Co
     def build(seed: int) -> Any:
         return chosen.build(task, seed)
 
+    rule = Contender(work["rule"], SPELLED.get(work["rule"], work["rule"]))
     return compare(
-        [work["rule"]], build, task, seeds=work["seeds"], updates=work["updates"], points=POINTS,
+        [rule], build, task, seeds=work["seeds"], updates=work["updates"], points=POINTS,
         lr=chosen.lr, watch=late,
     )  # fmt: skip
 
