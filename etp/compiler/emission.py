@@ -96,7 +96,8 @@ def onward_products(s: Structure) -> dict[Use, tuple[int, Value]]:
         for i, x in enumerate(use.node.inputs):
             if i == use.operand or not isinstance(x, Value):
                 continue
-            if found.live(x) and found.onward(use.output, found.of(x)):
+            # A product may join what another layer emits with its own units' past.
+            if any(found.onward(use.output, found.of(part)) for part in found.parts(x)):
                 reading[use] = (i, x)
     return reading
 
@@ -107,7 +108,6 @@ def emitted_values(s: Structure) -> dict[str, Value]:
     taken: set[str] = set()
     for use, (_, value) in onward_products(s).items():
         for part in found.parts(value):
-            # A product may join what another layer emits with its own units' past.
             if part in names or not found.onward(use.output, found.of(part)):
                 continue
             name, k = s.weights[use].name, 2

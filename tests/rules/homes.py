@@ -41,7 +41,7 @@ class Spiking(etp.Module):
             etp.Param(net.weights[k].copy()) for k in ("w_in", "w_rec", "w_out", "b")
         )
         self.beta, self.threshold, self.rho = net.beta, net.threshold, net.rho
-        self.gamma, self.kappa = net.gamma, net.kappa
+        self.gamma, self.kappa, self.mask = net.gamma, net.kappa, net.connected
         self.v = etp.State((net.n,))
         if self.gamma:
             self.a = etp.State((net.n,))
@@ -55,7 +55,8 @@ class Spiking(etp.Module):
     def __call__(self, x: Any) -> Any:
         z = self.spikes()
         reset = self.threshold * etp.stop_gradient(z)
-        drive = etp.matmul(x, self.w_in) + etp.matmul(z, self.w_rec)
+        w_rec = self.w_rec if self.mask is None else self.mask * self.w_rec
+        drive = etp.matmul(x, self.w_in) + etp.matmul(z, w_rec)
         if self.gamma:
             self.a.value = self.rho * self.a.value + z
         self.v.value = self.beta * self.v.value + drive - reset

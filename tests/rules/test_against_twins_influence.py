@@ -83,9 +83,8 @@ def feedback(made) -> np.ndarray:
 
 
 def projections(made) -> list[np.ndarray]:
-    """Return what each layer gets the target through: what it emits is [own state; below; 1]."""
-    arrays = {n: np.asarray(x) for n, x in made.rule_arrays.items()}
-    return [arrays["feedback.layers.1.w"][N : 2 * N], arrays["feedback.w_out"]]
+    """Return what each layer gets the target through, named after the weight that reads it."""
+    return [np.asarray(made.rule_arrays[f"feedback.{n}"]) for n in ("layers.1.w", "w_out")]
 
 
 def rewards(steps: int) -> np.ndarray:

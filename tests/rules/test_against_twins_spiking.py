@@ -10,10 +10,13 @@ from etp.rules.mdgl import MDGL
 from etp.rules.otpe import OTPE
 from etp.rules.ottt import OTTT
 from etp.rules.s_tllr import STLLR
+from etp.rules.sltt import SLTT
 from tests.rules.against import OUT, Case, M, check, mostly_slow
+from tests.rules.drawn import uniform
 from tests.rules.twins import eprop, modulators, spatial, spiking, stacks
 
 N = 4
+SOME = np.array([[0, 1, 1, 0], [1, 0, 0, 1], [1, 1, 0, 0], [0, 1, 1, 1]], bool)
 EVERYONE = np.ones((N, N), bool)
 
 
@@ -25,6 +28,10 @@ def neurons(**options) -> spiking.Net:
 
 def lif() -> spiking.Net:
     return neurons()
+
+
+def sparse() -> spiking.Net:
+    return neurons(connected=SOME * 1.0)
 
 
 def alif() -> spiking.Net:
@@ -78,6 +85,15 @@ def as_array(types) -> np.ndarray | None:
     return None if types is None else np.array(types)
 
 
+def chosen(count: int, length: int) -> set[int]:
+    """Return the steps that are taken: each with the chance left to it (Fan et al. 1962)."""
+    found: set[int] = set()
+    for t in range(length):
+        if uniform(t, (), 1) * (length - t) < count - len(found):
+            found.add(t)
+    return found
+
+
 def rewards(steps: int) -> np.ndarray:
     return np.random.default_rng(3).normal(size=steps)
 
@@ -116,6 +132,13 @@ CASES = {
         )
         for name, types in (("by type", [0, 0, 1, 1]), ("by weight", None))
     },
+    **{
+        f"mdgl, {name} synapses": Case(
+            MDGL(types=[0, 0, 1, 1], local=local),
+            lambda _, d=not local: modulators.MDGL(np.array([0, 0, 1, 1]), SOME, diffuse=d), sparse,
+        )
+        for name, local in (("over", True), ("beside", False))
+    },
     "otpe": Case(
         OTPE(0.8, leaky_readout=False), lambda _: spatial.OTPE(leaky_readout=False), layers,
         {"R0": "e_R.layers.0.w.layers.0.v.emitted", "g1": "signal.slope.1"},
@@ -134,6 +157,9 @@ CASES = {
         {f"a{k}": f"e_x.layers.{k}.w.x" for k in range(2)},
     ),
     "sltt": Case("sltt", lambda _: spatial.SLTT(), layers),
+    "sltt, some steps": Case(
+        SLTT(steps=4, length=10), lambda _: spatial.SLTT(chosen(4, 10)), layers
+    ),
     "s_tllr": Case(
         STLLR(), lambda _: spatial.STLLR(), layers,
         {f"x{k}": f"e_xbar.layers.{k}.w.xbar" for k in range(2)},

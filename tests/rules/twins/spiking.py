@@ -48,13 +48,16 @@ class Net:
 
     def __init__(
         self, weights: Arrays, *, beta: float = 0.8, threshold: float = 1.0, rho: float = 0.9,
-        gamma: float = 0.0, kappa: float = 0.0,
+        gamma: float = 0.0, kappa: float = 0.0, connected: np.ndarray | None = None,
         surrogate: Callable[[np.ndarray], np.ndarray] = fast_sigmoid,
     ) -> None:  # fmt: skip
         self.weights = {name: np.array(w, float) for name, w in weights.items()}
         self.beta, self.threshold, self.rho, self.gamma = beta, threshold, rho, gamma
         self.kappa, self.surrogate = kappa, surrogate
         self.n = self.weights["w_rec"].shape[0]
+        self.connected = connected  # (pre, post): other recurrent weights are zero and stay so
+        if connected is not None:
+            self.weights["w_rec"] *= connected
 
     @staticmethod
     def drawn(n: int, m: int, o: int, seed: int, **options: Any) -> Net:
@@ -109,6 +112,8 @@ def run(
         record = rule.step(now, None if draws is None else draws[t])
         record.loss = now.loss
         record.grads = {**readout, **record.grads}
+        if net.connected is not None:
+            record.grads["w_rec"] = record.grads["w_rec"] * net.connected
         if "feedback" in net.weights:  # R32: B takes the increments of W_out
             record.grads["feedback"] = readout["w_out"]
         last = now
