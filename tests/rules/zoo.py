@@ -262,13 +262,14 @@ def heads(m: Any, x: Any) -> Any:
     return etp.matmul(xp.reshape(m.h.value, (2 * N,)), m.out)
 
 
-def _recipe(*products: Product, decay: str | None = "fixed") -> Make:
+def _recipe(*products: Product, decay: str | None = "fixed", first: int = 0) -> Make:
     update = Update(0, decay, products=products)
-    return lambda seed: build_recipe(Recipe((Layer(N, ("zero",), (update,)),), seed=seed))
+    return lambda seed: build_recipe(Recipe((Layer(N, ("zero",), (update,)),), seed=first + seed))
 
 
 ZOO |= {
-    "sparse": _recipe(Product(operation="sparse"), Product("own0", operation="sparse")),
+    # With patterns in which every unit is driven, and drives others.
+    "sparse": _recipe(Product(operation="sparse"), Product("own0", operation="sparse"), first=7),
     "embedded": _recipe(Product(operation="embedding"), Product()),
     "einsum": _recipe(Product(operation="einsum")),
     "low_rank": _recipe(Product(operation="lora")),
