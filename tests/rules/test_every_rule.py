@@ -23,6 +23,14 @@ RULES = etp.rules.registered()
 ONLINE = [n for n, r in RULES.items() if issubclass(r, OnlineRule)]
 every = pytest.mark.parametrize("rule", RULES)
 online = pytest.mark.parametrize("rule", ONLINE)
+# What a rule can keep, each once; where compiling takes long the others are in the slow set.
+KINDS = {"d_rtrl", "pp_prop", "uoro", "eprop", "dni", "three_factor", "kernl", "tbptt"}
+some_online, some = (
+    pytest.mark.parametrize(
+        "rule", [pytest.param(n, marks=() if n in KINDS else pytest.mark.slow) for n in names]
+    )
+    for names in (ONLINE, RULES)
+)
 models = pytest.mark.parametrize(
     "model", ["lif_recurrent", pytest.param("two_states", marks=pytest.mark.slow)]
 )
@@ -63,7 +71,7 @@ def as_numpy(arrays: Any) -> dict[str, np.ndarray]:
 
 
 # -- the same numbers, however they are computed ---------------------------------------------
-@online
+@some_online
 @models
 def test_schedules_agree(rule: str, model: str) -> None:
     step = gradient(learner(rule, model, schedule="step"))
@@ -71,7 +79,7 @@ def test_schedules_agree(rule: str, model: str) -> None:
         near(gradient(learner(rule, model, schedule=schedule)), step, 1e-10)
 
 
-@every
+@some
 @models
 def test_backends_agree(rule: str, model: str) -> None:
     jax = pytest.importorskip("jax")
@@ -80,7 +88,7 @@ def test_backends_agree(rule: str, model: str) -> None:
     near(got, gradient(learner(rule, model)), 1e-9)
 
 
-@online
+@some_online
 @models
 def test_a_stream_is_the_sequence(rule: str, model: str) -> None:
     lr, whole = learner(rule, model, window=0), learner(rule, model, window=0)
@@ -166,7 +174,7 @@ def test_a_pickle_has_the_same_gradient(rule: str) -> None:
     near(gradient(copy), gradient(lr), 0.0)
 
 
-@every
+@some
 @models
 def test_reports_and_programs_can_be_read(rule: str, model: str) -> None:
     lr = learner(rule, model)
@@ -177,7 +185,7 @@ def test_reports_and_programs_can_be_read(rule: str, model: str) -> None:
     assert str(lr.graph)
 
 
-@every
+@some
 @pytest.mark.parametrize("update", ["step", 4, "sequence"])
 def test_every_rule_trains(rule: str, update: Any) -> None:
     lr = learner(rule)
@@ -193,7 +201,7 @@ def test_every_rule_trains(rule: str, update: Any) -> None:
 
 
 # -- pure functions --------------------------------------------------------------------------
-@online
+@some_online
 @models
 def test_pure_steps_are_those_of_the_stream(rule: str, model: str) -> None:
     """With the arrays of the rule and its random numbers in the carry."""

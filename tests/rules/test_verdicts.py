@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,8 +157,15 @@ def check(model: str, name: str) -> bool:
 
 
 # -- the whole product -----------------------------------------------------------------------
-@rules
-@models
+def pairs() -> list[Any]:
+    """Return all models with all rules; of those in the fast set each model with half of them."""
+    return [
+        pytest.param(model, rule, marks=() if model in FAST and (i + k) % 2 else pytest.mark.slow)
+        for i, model in enumerate(ZOO) for k, rule in enumerate(RULES)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "rule"), pairs())
 def test_the_verdict_is_true(model: str, rule: str) -> None:
     if not check(model, rule):
         pytest.skip("refused, with a reason")
@@ -168,7 +176,8 @@ def test_a_rule_is_refused_on_few_models(rule: str) -> None:
     """Else nothing would be said about it."""
     made = RULES[rule]()
     window = windows(made)[-1]
-    assert sum(accepted(probe(model), made, window) is not None for model in FAST[:8]) >= 6
+    found = [accepted(probe(model), made, window) for model in FAST[:4]]
+    assert sum(lr is not None for lr in found) >= 3
 
 
 def test_there_are_enough_models_and_every_status_is_among_them() -> None:
