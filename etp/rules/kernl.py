@@ -128,10 +128,9 @@ class KeRNL(StepRule):
         return total
 
     def present(self, step: StepView, e: Mapping[str, Any], ell: Bundle) -> Mapping[str, Any]:
-        spread = self._spread(step, ell)
-        _, total = step.vjp(spread)
+        _, total = step.vjp(ell)
         for rel in step.relations:
-            counted = read(step, rel, spread, (rel.u * rel.x).on(rel.axes.trace))
+            counted = read(step, rel, ell, (rel.u * rel.x).on(rel.axes.trace))
             total = total + Bundle(counted) * -1.0
         return total
 

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Any, final
 from attrs import field, frozen
 
 from etp_ir import ops
-from etp_ir.errors import ETPError
 
 from ..signals.base import Arriving, Signal
 from .base import StepRule
-from .checks import not_negative
+from .checks import not_negative, positive
 from .registry import register
 
 if TYPE_CHECKING:
@@ -29,11 +28,6 @@ class LossDifference(Signal):
 
     def arriving(self, at: Boundary) -> Arriving:
         return {}, {}
-
-
-def _positive(instance: Any, attribute: Any, value: Any) -> None:
-    if not isinstance(value, (int, float)) or not value > 0:
-        raise ETPError(f"{attribute.name} is the size of the noise, above 0; got {value!r}")
 
 
 @final
@@ -53,7 +47,7 @@ class NodePerturbation(StepRule):
     Parameters
     ----------
     sigma
-        Standard deviation of the noise.
+        Standard deviation of the noise. Spikes answer to noise of the size of their threshold.
     decay
         Decay :math:`\lambda` of the eligibility; 1 forgets nothing.
 
@@ -76,7 +70,7 @@ class NodePerturbation(StepRule):
     NodePerturbation(sigma=0.01, decay=1.0)
     """
 
-    sigma: float = field(default=1e-3, validator=_positive)
+    sigma: float = field(default=1e-3, validator=positive)
     decay: float = field(default=1.0, validator=not_negative)
 
     name = "node_perturbation"

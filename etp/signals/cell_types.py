@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from etp_ir import ops
-from etp_ir.errors import ModelError
 from etp_ir.tracer import Tracer
 
+from ..checks import flag, seed
 from .base import Arriving, Shared, Signal
 from .recurrent import Types, as_types, hop, laid, recurrent_products, type_arrays
 
@@ -43,40 +43,42 @@ class CellTypes(Signal):
     local
         Whether only units hear from a unit that it acts on; otherwise the modulator is diffuse.
 
+    Notes
+    -----
+    What the scope of a rule follows already is not handed back again: with ``"coupled"`` that is
+    a unit's connection to itself, with wider scopes everything.
+
     References
     ----------
     Liu et al., PNAS 118(51), 2021.
     """
 
     types: Types = field(default=2, converter=as_types, hash=False)
-    seed: int = 0
-    local: bool = True
+    seed: int = field(default=0, validator=seed)
+    local: bool = field(default=True, validator=flag)
 
     why = "credit goes back over one step, through means of weights over types of cells"
 
     def shared(self, structure: Structure) -> Mapping[str, Shared]:
-        if structure.scope.name != "diagonal":
-            raise ModelError(
-                f"{WHAT} adds what recurrent weights hand back, and scope "
-                f"{str(structure.scope)!r} follows them already\nuse scope='diagonal'"
-            )
         products = recurrent_products(structure, WHAT)
         kinds = type_arrays(structure, products, self.types, self.seed)
         found: dict[str, Shared] = {}
         for p in products:
             of = kinds[p.group.states]
-            for word, which in (("before", p.before), ("after", p.after)):
-                array = which @ of
+            arrays = {"before": p.before @ of, "after": p.after @ of}
+            if structure.scope.name == "coupled":
+                arrays["others"] = 1 - p.before @ p.after.T
+            for word, array in arrays.items():
                 found[f"types.{p.name}.{word}"] = Shared(array, array.shape)
         return found
 
     def arriving(self, at: Boundary) -> Arriving:
-        new, old = at.pull()
         structure = at.pieces.structure
+        new, old = at.pull()
         products = [
             p for p in recurrent_products(structure, WHAT) if set(p.group.states) & set(new)
         ]
-        if not products:
+        if not products or not structure.scope.local:
             return new, old
         weights = {p.name: self._means(at, p) for p in products}
         back = hop(at, new, products, weights)
@@ -98,4 +100,7 @@ class CellTypes(Signal):
 
             mean = ops.div(gathered(w), ops.maximum(gathered(there), 1.0))
             w = ops.contract(ops.contract(before, mean, "ka,ab->kb"), after, "kb,jb->kj")
-        return laid(product, ops.mul(w, there) if self.local else w)
+        if self.local:
+            w = ops.mul(w, there)
+        others = at.shared.get(f"types.{product.name}.others")
+        return laid(product, w if others is None else ops.mul(w, others))

@@ -125,9 +125,21 @@ def test_what_has_no_types_is_refused(rule):
         type(etp.rules.resolve(rule))(types=[0.5, 1.0])
 
 
-def test_other_scopes_and_gates_are_refused():
-    with pytest.raises(etp.ModelError, match="use scope='diagonal'"):
-        learner("rnn", "mdgl", scope="coupled")
+def test_what_a_scope_follows_is_not_handed_back_again():
+    full = deviation(gradient("rnn", "mdgl", scope="full"), oracle("rnn"))
+    assert max(full.values()) < 1e-9
+    net, (x, y) = Two(np.random.default_rng(0)), data(2, BATCH)
+    found = {}
+    for rule in (etp.rules.MDGL(types=None), "bptt"):
+        scope = {} if rule == "bptt" else {"scope": "coupled"}
+        made = etp.compile(net, rule, square, backend="numpy", dtype="float64", **scope)
+        found[str(rule)] = made.grad(x, y, reduction="sum")[0]
+    got, want = found.values()
+    worst = deviation(got, want)
+    assert max(worst[n] for n in ("w.1", "u.1")) < 1e-10
+
+
+def test_gates_have_no_powers():
     net, example = Fused(np.random.default_rng(0)), (np.zeros(2), np.zeros(3))
     with pytest.raises(etp.ModelError, match="takes powers"):
         etp.compile(net, "mod_prop", square, example=example, backend="numpy")

@@ -106,6 +106,8 @@ def test_a_stream_is_the_sequence(rule: str, model: str) -> None:
 @every
 def test_what_a_mask_leaves_out_at_the_end_counts_for_nothing(rule: str) -> None:
     lr, mask = learner(rule), np.arange(LENGTH) < 4
+    if isinstance(lr.options.rule.signal, etp.SyntheticGradient):
+        pytest.skip("credit is foretold: it arrives where the loss is masked, too")
     modulator = {n: m[:4] for n, m in given(lr).items()}
     short = learner(rule).grad(X[:4], Y[:4], reduction="sum", **modulator)[0]
     got = lr.grad(X, Y, mask.astype(float), reduction="sum", **given(lr))[0]
@@ -188,7 +190,8 @@ def test_reports_and_programs_can_be_read(rule: str, model: str) -> None:
 @some
 @pytest.mark.parametrize("update", ["step", 4, "sequence"])
 def test_every_rule_trains(rule: str, update: Any) -> None:
-    lr = learner(rule)
+    # Small noise makes no unit spike that would not have.
+    lr = learner(rule, "two_states" if rule == "node_perturbation" else "lif_recurrent")
     before = as_numpy(lr.params)
     mask = np.ones((LENGTH, BATCH))
     mask[2, 1] = 0
