@@ -172,7 +172,7 @@ def test_the_verdict_is_true(model: str, rule: str) -> None:
 
 
 @rules
-def test_a_rule_is_refused_on_few_models(rule: str) -> None:
+def test_no_rule_is_refused_on_recurrent_models(rule: str) -> None:
     """Else nothing would be said about it."""
     made = RULES[rule]()
     window = windows(made)[-1]
