@@ -16,6 +16,7 @@ from etp_ir.types import DType
 from .compiled import Compiled, Options
 from .compiler.boundary import MODULATOR
 from .compiler.records import warn
+from .given import mistake
 from .indices import IndexRange, check_indices, index_ranges
 from .keys import Stretch
 from .losses import check_labels
@@ -64,11 +65,23 @@ class Engine:
     # -- data -------------------------------------------------------------------------------
     def batch(self, xs: Any, ys: Any, mask: Any = None, modulator: Any = None) -> Batch:
         """Return checked sequences."""
+        self.hears(modulator)
         return check_batch(named(xs), ys, mask, modulator, check=self.check)
 
     def row(self, x: Any, y: Any, mask: Any = None, modulator: Any = None) -> Batch:
         """Return one checked step as sequences of length 1."""
+        self.hears(modulator)
         return check_batch(named(x), y, mask, modulator, check=self.check, step=True)
+
+    def hears(self, modulator: Any) -> None:
+        """Raise if a modulator is given to a rule that hears none."""
+        rule = self.options.rule
+        if modulator is not None and not rule.modulated:
+            raise mistake(
+                DataError, f"{rule.name} hears no modulator, and one is given",
+                "leave modulator out, or compile with a rule whose learning signal is one, such "
+                "as 'three_factor' or eprop(feedback='modulatory')",
+            )  # fmt: skip
 
     # -- compiling --------------------------------------------------------------------------
     def trace(self, batch: Batch, training: bool = True) -> TracedStep:
@@ -207,7 +220,7 @@ class Engine:
         if batch.modulator is None:
             raise missing_modulator(self.options.rule)
         if batch.modulator.shape != shape:
-            raise ShapeError(f"modulator has shape {batch.modulator.shape}, expected {shape}")
+            raise wrong_modulator(batch.modulator.shape, shape)
         return batch.modulator.astype(self.dtype.numpy())
 
     def metrics(self, out: Mapping[str, Any]) -> dict[str, float]:
@@ -239,6 +252,16 @@ def missing_modulator(rule: LearningRule) -> DataError:
         f"the learning signal of {rule.name} is a modulator, and none is given\n"
         "pass modulator= to grad or step, or a fourth item in each batch of fit"
     )
+
+
+def wrong_modulator(given: tuple[int, ...], expected: tuple[int, ...]) -> ShapeError:
+    """Return the error of a modulator of another shape than the rule's signal asks for."""
+    each = "number for each hidden group" if len(expected) > 2 else "number for all units"
+    return mistake(
+        ShapeError, f"modulator has shape {given}, expected {expected}",
+        f"give one {each}, step and example: its last axis is that of "
+        + ("groups" if len(expected) > 2 else "examples, as without per_group=True"),
+    )  # fmt: skip
 
 
 def named(xs: Any) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from attrs import define, field, setters
 
 from etp_ir.errors import ShapeError
 
+from .checks import count, not_negative, optional, seed, text
 from .given import mistake
-from .signals.feedback import Random, drawn, not_negative
+from .signals.feedback import Random, drawn
 
 
 def _kept(**options: Any) -> Any:
@@ -46,11 +47,11 @@ class FixedRandomFeedback:
     (5, 3)
     """
 
-    n_target: int = _kept()
-    n_layer: int = _kept()
-    seed: int = _kept(default=0)
-    scale: float | None = _kept(default=None, validator=not_negative)
-    weight: str = _kept(default="readout.w")
+    n_target: int = _kept(validator=count)
+    n_layer: int = _kept(validator=count)
+    seed: int = _kept(default=0, validator=seed)
+    scale: float | None = _kept(default=None, validator=optional(not_negative))
+    weight: str = _kept(default="readout.w", validator=text)
     value: Any = field(init=False, default=None, eq=False, repr=False)
 
     @property

@@ -16,6 +16,7 @@ from attrs import define, field, setters
 
 from etp_ir.errors import ModelError, ShapeError
 
+from .checks import decay, discount, optional, positive, whole
 from .given import mistake
 from .trees import Tree, flatten
 
@@ -34,34 +35,19 @@ def chain(stages: Sequence[Stage], kept: Sequence[Any], x: Any) -> list[Any]:
         Anything that can be added and multiplied with numbers.
     """
     found = []
-    for (decay, gain), y in zip(stages, kept, strict=True):
+    for (kept_part, gain), y in zip(stages, kept, strict=True):
         fresh = x if gain == 1 else gain * x
-        x = fresh if y is None else decay * y + fresh
+        x = fresh if y is None else kept_part * y + fresh
         found.append(x)
     return found
 
 
-def fraction(instance: Any, attribute: Any, value: Any) -> None:
-    """Raise if a decay does not lie in [0, 1)."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < 1:
-        raise mistake(
-            ModelError, f"{attribute.name} of {type(instance).__name__} is {value!r}",
-            "a decay is a number in [0, 1)",
-        )  # fmt: skip
-
-
-def whole(instance: Any, attribute: Any, value: Any) -> None:
-    """Raise if a number of stages is no whole number of at least 0."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise mistake(
-            ModelError, f"{attribute.name} of {type(instance).__name__} is {value!r}",
-            "give a whole number of at least 0",
-        )  # fmt: skip
-
-
 def _decay() -> Any:
-    return field(validator=fraction, on_setattr=setters.frozen)
+    return field(validator=decay, on_setattr=setters.frozen)
+
+
+def _unit() -> Any:
+    return field(validator=discount, on_setattr=setters.frozen)
 
 
 @define(unsafe_hash=True)
@@ -253,18 +239,8 @@ class GammaLambda(Filter):
     """
 
     word = "gamma_lambda"
-    discount: float = field(on_setattr=setters.frozen)
-    decay: float = field(on_setattr=setters.frozen)
-
-    @decay.validator
-    def _product(self, attribute: Any, value: Any) -> None:
-        for number in (self.discount, value):
-            if not isinstance(number, (int, float)) or not 0 <= number <= 1:
-                raise mistake(
-                    ModelError,
-                    f"discount and decay of GammaLambda are {self.discount!r} and {value!r}",
-                    "give two numbers in [0, 1]",
-                )  # fmt: skip
+    discount: float = _unit()
+    decay: float = _unit()
 
     @property
     def stages(self) -> tuple[Stage, ...]:
@@ -292,14 +268,12 @@ class GradExpon(Filter):
     """
 
     word = "grad_expon"
-    decay: float | None = field(default=None, on_setattr=setters.frozen)
-    tau: float | None = field(default=None, on_setattr=setters.frozen)
-    dt: float = field(default=1.0, on_setattr=setters.frozen)
+    decay: float | None = field(default=None, validator=optional(decay), on_setattr=setters.frozen)
+    tau: float | None = field(default=None, validator=optional(positive), on_setattr=setters.frozen)
+    dt: float = field(default=1.0, validator=positive, on_setattr=setters.frozen)
 
     def __attrs_post_init__(self) -> None:
-        given = [x for x in (self.decay, self.tau) if x is not None]
-        good = len(given) == 1 and isinstance(given[0], (int, float))
-        if not good or not (0 <= given[0] < 1 if self.tau is None else self.tau > 0 < self.dt):
+        if (self.decay is None) == (self.tau is None):
             raise mistake(
                 ModelError, f"GradExpon got decay={self.decay!r}, tau={self.tau!r}, dt={self.dt!r}",
                 "give decay in [0, 1), or tau and dt above 0",

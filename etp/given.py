@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import index
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from etp_ir.source import user_source
 from etp_ir.tracer import is_number, unwrap
 from etp_ir.types import DType, type_of
 
+E = TypeVar("E", bound=ETPError)
 
-def mistake(error: type[ETPError], what: str, how: str) -> ETPError:
+
+def mistake(error: type[E], what: str, how: str) -> E:
     """Return an error with the user's line."""
     source = user_source()
     return error(compose(what, where=f"at {source}" if source else "", how=how))

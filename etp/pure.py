@@ -17,7 +17,7 @@ from etp_ir.types import U32, TensorType, type_of
 
 from .compiled import Compiled
 from .compiler.boundary import MODULATOR
-from .engine import Engine, missing_modulator, named
+from .engine import Engine, missing_modulator, named, wrong_modulator
 from .keys import Stretch, step_keys
 from .place import placed
 from .schedules.sequence import CARRIED
@@ -116,6 +116,7 @@ class Functional:
             If the rule asks for a modulator, and none is given.
         """
         engine, compiled = self.engine, self.compiled
+        engine.hears(modulator)
         inputs, size = self._inputs(x, y)
         run = _online(engine, compiled, size)
         weights = np.ones(size) if mask is None else mask
@@ -146,7 +147,7 @@ class Functional:
         if given is None:
             raise missing_modulator(self.engine.options.rule)
         if np.shape(given) not in ((), shape[1:]):
-            raise ShapeError(f"modulator has shape {np.shape(given)}, expected {shape[1:]}")
+            raise wrong_modulator(np.shape(given), shape[1:])
         kind = self.engine.dtype.numpy()
         return (given * np.ones(shape, kind)).astype(kind)
 

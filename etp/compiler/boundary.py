@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from etp_ir import ops
 from etp_ir.core import Node, Value
 from etp_ir.primitive import get
-from etp_ir.tracer import Tracer, copy_nodes, unwrap
+from etp_ir.tracer import Tracer, copy_nodes
 from etp_ir.transforms.jvp import Edge
 from etp_ir.transforms.vjp import pullback
 from etp_ir.types import I32
@@ -123,13 +123,6 @@ class Boundary:
     def value(self, of: Value) -> Tracer:
         """Return a value of the step as an array."""
         return Tracer(self.pieces.builder, of)
-
-    def traced(self, x: Any) -> Tracer:
-        """Return what a function of the user's returned as an array of the program."""
-        b, given = self.pieces.builder, unwrap(x)
-        if isinstance(given, Tracer):
-            return given
-        return ops.full(b, (), float(given), b.float_dtype)
 
     def iota(self, n: int) -> Tracer:
         """Return the numbers from 0 to n - 1."""

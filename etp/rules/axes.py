@@ -16,6 +16,7 @@ from ..given import mistake
 from ..schedules.planner import parse_schedule
 from ..signals.base import Signal
 from ..signals.words import WORDS, as_signal
+from .checks import made
 from .points import Factorised, Jacobian, Kronecker, Leak, PerWeight, RankOne, STDPPair
 from .registry import parse_call
 
@@ -68,13 +69,7 @@ def _choice(axis: str, given: Any) -> Any:
         word, args, named = parse_call(given)
         word = word.strip().lower().replace("-", "_")
         if word in kinds:
-            try:
-                return kinds[word](*args, **named)
-            except TypeError as error:
-                raise mistake(
-                    NotSupportedError, f"{axis} {given!r}: {str(error).split(' ', 1)[-1]}",
-                    f"write it as one of {known}",
-                ) from None  # fmt: skip
+            return made(kinds[word], f"{axis} {given!r}", args, named)
         hint = nearest(word, list(kinds))
     raise mistake(NotSupportedError, f"{axis} {given!r} is none of the legal ones{hint}",
                   f"give one of {known}")  # fmt: skip

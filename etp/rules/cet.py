@@ -8,22 +8,15 @@ from typing import TYPE_CHECKING, Any, final
 
 from attrs import field, frozen
 
-from etp_ir.errors import ETPError
-
 from ..signals.base import SYMMETRIC, Signal
 from ..signals.words import as_signal
 from .algebra import Vec
 from .base import PER_WEIGHT, Kind, TraceRule, Traces
-from .checks import count
+from .checks import count, positive
 from .registry import register
 
 if TYPE_CHECKING:
     from ..compiler.view import RelationView
-
-
-def _positive(instance: Any, attribute: Any, value: Any) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not value > 0:
-        raise ETPError(f"{attribute.name} is a number of steps above 0, got {value!r}")
 
 
 @final
@@ -68,7 +61,7 @@ class CET(TraceRule):
     """
 
     order: int = field(default=2, validator=count)
-    delay: float = field(default=5.0, validator=_positive)
+    delay: float = field(default=5.0, validator=positive)
     signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback")
 
     name = "cet"

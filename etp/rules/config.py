@@ -12,7 +12,7 @@ from attrs import fields as fields_of
 from etp_ir.errors import NotSupportedError
 
 from ..compiler.scope import Scope, parse_scope
-from ..filters import Cascade, Filter, GammaLambda, Stage, whole
+from ..filters import Cascade, Filter, GammaLambda, Stage
 from ..given import mistake
 from ..signals.base import SYMMETRIC, Signal
 from .axes import (
@@ -27,6 +27,7 @@ from .axes import (
     told,
 )
 from .base import PER_INPUT, PER_RESULT, LearningRule, OnlineRule, Slot, TraceRule, Traces
+from .checks import whole
 from .laws import broken, instead
 from .points import (
     Factorised,

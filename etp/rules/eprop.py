@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from attrs import Factory, field, frozen
-from attrs.validators import optional
 
 from ..signals.base import SYMMETRIC, Signal
 from ..signals.words import as_signal
 from .algebra import Vec
 from .base import PER_RESULT, PER_WEIGHT, Kind, TraceRule, Traces
-from .checks import decay, not_negative, number
+from .checks import decay, not_negative, number, optional
 from .registry import register
 
 if TYPE_CHECKING:

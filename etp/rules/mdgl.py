@@ -10,6 +10,7 @@ from ..signals.base import Signal
 from ..signals.cell_types import CellTypes
 from ..signals.recurrent import Types, as_types
 from .base import TraceRule, Traces
+from .checks import flag, seed
 from .registry import register
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class MDGL(TraceRule):
     """
 
     types: Types = field(default=2, converter=as_types, hash=False)
-    seed: int = 0
-    local: bool = True
+    seed: int = field(default=0, validator=seed)
+    local: bool = field(default=True, validator=flag)
     signal: Signal = field(init=False, repr=False, eq=False, default=Factory(
         lambda self: CellTypes(self.types, self.seed, self.local), takes_self=True
     ))  # fmt: skip

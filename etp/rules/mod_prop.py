@@ -24,7 +24,7 @@ from ..signals.recurrent import (
 )
 from .base import StepRule
 from .bundle import Bundle
-from .checks import count, number
+from .checks import count, number, seed
 from .kept import kept, read, shapes, stored
 from .registry import register
 
@@ -82,7 +82,7 @@ class ModProp(StepRule):
     types: Types = field(default=2, converter=as_types, hash=False)
     taps: int = field(default=3, validator=count)
     slope: float = field(default=0.5, validator=number)
-    seed: int = 0
+    seed: int = field(default=0, validator=seed)
 
     name = "mod_prop"
     aliases = ("modprop",)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from attrs import Factory, field, frozen
-from attrs.validators import instance_of
 
 from etp_ir import ops
 
@@ -14,7 +13,7 @@ from ..signals.base import Signal
 from ..signals.slopes import MeanSlopes
 from .algebra import Vec
 from .base import PER_INPUT, PER_RESULT, PER_WEIGHT, Kind, TraceRule, Traces
-from .checks import decay
+from .checks import decay, flag
 from .registry import register
 
 if TYPE_CHECKING:
@@ -70,8 +69,8 @@ class OTPE(TraceRule):
     """
 
     leak: float = field(default=0.5, validator=decay)
-    factorised: bool = field(default=False, validator=instance_of(bool))
-    leaky_readout: bool = field(default=False, validator=instance_of(bool))
+    factorised: bool = field(default=False, validator=flag)
+    leaky_readout: bool = field(default=False, validator=flag)
     signal: Signal = field(init=False, repr=False, default=Factory(
         lambda self: MeanSlopes(self.leak), takes_self=True
     ))  # fmt: skip

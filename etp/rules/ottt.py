@@ -7,22 +7,13 @@ from typing import TYPE_CHECKING, Any, final
 
 from attrs import Factory, field, frozen
 
-from etp_ir.errors import ETPError
-
 from .algebra import Vec
 from .base import PER_INPUT, PER_RESULT, TraceRule, Traces
-from .checks import decay
+from .checks import decay, word
 from .registry import register
 
 if TYPE_CHECKING:
     from ..compiler.view import RelationView
-
-
-def _mode(instance: Any, attribute: Any, value: Any) -> None:
-    if value not in ("A", "O"):
-        raise ETPError(
-            f"mode {value!r} of OTTT is none of 'A' (gradients are accumulated) and 'O' (online)"
-        )
 
 
 @final
@@ -67,7 +58,7 @@ class OTTT(TraceRule):
     """
 
     leak: float = field(default=0.5, validator=decay)
-    mode: str = field(default="O", validator=_mode)
+    mode: str = field(default="O", validator=word(A="gradients are accumulated", O="online"))
 
     default_update: str | int = field(init=False, repr=False, eq=False, default=Factory(
         lambda self: "sequence" if self.mode == "A" else "step", takes_self=True

@@ -14,9 +14,10 @@ from attrs import evolve, field, frozen
 from etp_ir import ops
 from etp_ir.errors import NotSupportedError
 
-from ..filters import Stage, chain, fraction
+from ..filters import Stage, chain
 from ..given import mistake
 from .base import PER_RESULT, PER_WEIGHT, Kind, LearningRule, Traces
+from .checks import decay, discount, flag, number
 from .registry import resolve
 
 if TYPE_CHECKING:
@@ -56,15 +57,6 @@ class Recursion(ABC):
         return found * ops.div(1.0, ops.sub(1.0, ops.pow_(self.decay, seen)))
 
 
-def _unit(instance: Any, attribute: Any, value: Any) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value <= 1:
-        raise mistake(
-            NotSupportedError, f"decay of {type(instance).__name__} is {value!r}",
-            "give a number in [0, 1]",
-        )  # fmt: skip
-
-
 @frozen
 class Jacobian(Recursion):
     r"""The derivative of the new states by the old, :math:`e^t = d\,D^t e^{t-1} + u^t x^t`.
@@ -78,8 +70,8 @@ class Jacobian(Recursion):
     """
 
     word = "jacobian"
-    decay: float = field(default=1.0, validator=_unit)
-    average: bool = False
+    decay: float = field(default=1.0, validator=discount)
+    average: bool = field(default=False, validator=flag)
 
     def __attrs_post_init__(self) -> None:
         if self.average and self.decay == 1:
@@ -108,8 +100,8 @@ class Leak(Recursion):
     """
 
     word = "leak"
-    decay: float = field(validator=fraction)
-    average: bool = False
+    decay: float = field(validator=decay)
+    average: bool = field(default=False, validator=flag)
 
     def onward(self, rel: RelationView, e: Any) -> Any:
         return self.decay * e
@@ -137,10 +129,10 @@ class STDPPair:
     """
 
     word = "stdp_pair"
-    pre: float = field(validator=fraction)
-    post: float = field(validator=fraction)
-    causal: float = 1.0
-    acausal: float = -1.0
+    pre: float = field(validator=decay)
+    post: float = field(validator=decay)
+    causal: float = field(default=1.0, validator=number)
+    acausal: float = field(default=-1.0, validator=number)
 
     @property
     def stages(self) -> tuple[Stage, ...]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, final
 from attrs import field, frozen
 
 from etp_ir import ops
-from etp_ir.errors import ETPError
 
 from ..filters import PresynapticTrace
 from .algebra import Vec
 from .base import PER_INPUT, PER_RESULT, Slot, TraceRule, Traces
+from .checks import integer, real, wrong
 from .points import Jacobian
 from .registry import register
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from ..compiler.view import RelationView
 
 
-def _decay(value: float) -> float:
-    """Return a decay for a decay in [0, 1) or an integer rank r >= 1, as (r - 1) / (r + 1)."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return (value - 1) / (value + 1)
-    if not 0 <= value < 1:
-        raise ETPError(f"a decay lies in [0, 1), or is a rank of at least 1; got {value!r}")
-    return float(value)
+def _decay_or_rank(instance: Any, attribute: Any, value: Any) -> None:
+    """Keep the decay in [0, 1), or that of an integer rank r >= 1, (r - 1) / (r + 1)."""
+    rank = integer(value)
+    found = (rank - 1) / (rank + 1) if rank is not None and rank >= 1 else real(value)
+    if found is None or not 0 <= found < 1:
+        raise wrong(instance, attribute, value, "lies in [0, 1), or is a rank of at least 1",
+                    "give a decay such as 0.9, or a whole number from 1 on")  # fmt: skip
+    object.__setattr__(instance, attribute.name, float(found))
 
 
 @final
@@ -65,8 +66,8 @@ class PPProp(TraceRule):
     0.9
     """
 
-    decay: float = field(default=0.9, converter=_decay)
-    decay_f: float = field(converter=_decay)
+    decay: float = field(default=0.9, validator=_decay_or_rank)
+    decay_f: float = field(validator=_decay_or_rank)
 
     @decay_f.default
     def _same(self) -> float:

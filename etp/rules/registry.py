@@ -7,7 +7,9 @@ from typing import Any
 
 from etp_ir.errors import ETPError, nearest
 
+from ..given import mistake
 from .base import LearningRule
+from .checks import made
 
 _RULES: dict[str, type[LearningRule]] = {}
 
@@ -42,14 +44,16 @@ def resolve(rule: str | LearningRule | type[LearningRule]) -> LearningRule:
     if isinstance(rule, LearningRule):
         return rule
     if isinstance(rule, type) and issubclass(rule, LearningRule):
-        return _made(rule, rule.__name__, (), {})
+        return made(rule, f"rule {rule.__name__}", (), {})
     if isinstance(rule, str):
         name, args, named = parse_call(rule)
         found = _RULES.get(name.strip().lower().replace("-", "_"))
         if found is not None:
-            return _made(found, rule, args, named)
-        raise ETPError(f"no learning rule {rule!r}{nearest(name, available())}")
-    raise ETPError(f"rule must be a name, a rule class or a rule object, not {rule!r}")
+            return made(found, f"rule {rule!r}", args, named)
+        raise mistake(ETPError, f"no learning rule {rule!r}{nearest(name, available())}",
+                      "etp.rules.available() lists the names")  # fmt: skip
+    raise mistake(ETPError, f"rule must be a name, a rule class or a rule object, not {rule!r}",
+                  "give for example 'd_rtrl'; etp.rules.available() lists the names")  # fmt: skip
 
 
 def parse_call(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
@@ -64,17 +68,8 @@ def parse_call(text: str) -> tuple[str, tuple[Any, ...], dict[str, Any]]:
         args = tuple(ast.literal_eval(a) for a in call.args)
         return name, args, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
     except (SyntaxError, ValueError, AssertionError):
-        raise ETPError(
-            f"{text!r} is no rule with arguments\nwrite it as in 'tbptt(1, 10)' or "
-            "'pp_prop(decay=0.9)', numbers and words in quotes only"
-        ) from None
-
-
-def _made(
-    rule: type[LearningRule], text: str, args: tuple[Any, ...], named: dict[str, Any]
-) -> LearningRule:
-    try:
-        return rule(*args, **named)
-    except TypeError as error:
-        what = str(error).split(" ", 1)[-1]
-        raise ETPError(f"rule {text!r}: {rule.name} {what}") from None
+        raise mistake(
+            ETPError, f"{text!r} is no rule with arguments",
+            "write it as in 'tbptt(1, 10)' or 'pp_prop(decay=0.9)', numbers and words in quotes "
+            "only",
+        ) from None  # fmt: skip

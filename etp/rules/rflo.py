@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from attrs import field, frozen
-from attrs.validators import optional
 
 from ..signals.base import Signal
 from ..signals.feedback import Random
 from ..signals.words import as_signal
 from .base import TraceRule, Traces
-from .checks import decay
+from .checks import decay, optional
 from .registry import register
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from ..signals.base import SYMMETRIC, Signal
 from ..signals.words import as_signal
 from .algebra import Vec
 from .base import PER_INPUT, PER_RESULT, TraceRule, Traces
-from .checks import decay, not_negative, number
+from .checks import decay, number, whole
 from .registry import register
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class STLLR(TraceRule):
     decay_pre: float = field(default=0.8, validator=decay)
     post: float = field(default=-0.2, validator=number)
     pre: float = field(default=1.0, validator=number)
-    warmup: int = field(default=0, validator=not_negative)
+    warmup: int = field(default=0, validator=whole)
     signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback")
 
     name = "s_tllr"

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
 from attrs import field, frozen
-from attrs.validators import optional
 
 from etp_ir import ops
 from etp_ir.errors import ETPError
 
+from ..given import mistake
 from .algebra import Named, Vec
 from .base import PER_INPUT, PER_RESULT, Slot, TraceRule, Traces
-from .checks import count
+from .checks import count, optional
 from .registry import register
 
 if TYPE_CHECKING:
@@ -70,10 +70,11 @@ class SLTT(TraceRule):
 
     def __attrs_post_init__(self) -> None:
         if (self.steps is None) != (self.length is None) or (self.steps or 0) > (self.length or 0):
-            raise ETPError(
-                "SLTT takes K steps at random out of the length of a sequence: give both, or "
-                f"none, steps=2, length=6; got steps={self.steps}, length={self.length}"
-            )
+            raise mistake(
+                ETPError, "SLTT takes K steps at random out of the length of a sequence; got "
+                f"steps={self.steps}, length={self.length}",
+                "give both, or none, such as steps=2, length=6",
+            )  # fmt: skip
 
     @property
     def draws(self) -> bool:  # type: ignore[override]

@@ -10,6 +10,7 @@ from attrs import Factory, field, frozen
 from etp_ir import ops
 from etp_ir.errors import ETPError
 
+from ..given import mistake
 from .base import StepRule
 from .checks import count
 from .registry import register
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from .bundle import Bundle
 
 
-def _reaches(instance: TBPTT, attribute: Any, k2: int) -> None:
+def _reaches(instance: TBPTT, attribute: Any, k2: Any) -> None:
+    count(instance, attribute, k2)
     if k2 < instance.k1:
-        raise ETPError(
-            f"tbptt({instance.k1}, {k2}) would leave losses out: k2 is at least k1\n"
-            f"write tbptt({instance.k1}, {instance.k1}) for blocks that do not overlap"
-        )
+        raise mistake(
+            ETPError, f"tbptt({instance.k1}, {k2}) would leave losses out: k2 is at least k1",
+            f"write tbptt({instance.k1}, {instance.k1}) for blocks that do not overlap",
+        )  # fmt: skip
 
 
 @final
@@ -71,7 +73,7 @@ class TBPTT(StepRule):
     """
 
     k1: int = field(default=1, validator=count)
-    k2: int = field(default=4, validator=[count, _reaches])
+    k2: int = field(default=4, validator=_reaches)
 
     delayed: bool = field(init=False, repr=False, eq=False, default=Factory(
         lambda self: self.k1 > 1, takes_self=True

@@ -10,14 +10,15 @@ from attrs import evolve, field, frozen
 
 from etp_ir import ops
 from etp_ir.core import Value
-from etp_ir.errors import ETPError, ModelError
+from etp_ir.errors import ModelError
 from etp_ir.tracer import Tracer
 from etp_ir.transforms.vjp import pullback
 
+from ..checks import count, not_negative, optional, seed, whole
 from ..statistics import batch_mean
 from .base import Array, Arriving, Shared, Signal
 from .direct import target_vector
-from .feedback import drawn, not_negative
+from .feedback import drawn
 
 if TYPE_CHECKING:
     from ..compiler.boundary import Boundary
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
     from ..learner import Learner
 
 NAME, COPY, COUNT = "synthesiser.A", "synthesiser.copy", "synthesiser.steps"
-
-
-def _every(instance: Any, attribute: Any, value: Any) -> None:
-    if not isinstance(value, int) or value < 1:
-        raise ETPError(f"every is a number of steps of at least 1, got {value!r}")
 
 
 @frozen(eq=False)
@@ -69,12 +65,12 @@ class SyntheticGradient(Signal):
     """
 
     rate: float = field(default=0.01, validator=not_negative)
-    every: int = field(default=5, validator=_every)
-    seed: int = 0
+    every: int = field(default=5, validator=count)
+    seed: int = field(default=0, validator=seed)
     scale: float = field(default=0.0, validator=not_negative)
     weights: Array | None = field(default=None, repr=False)
     loss: Callable[[Any, Any], Any] | None = field(default=None, repr=False)
-    window: int | None = None
+    window: int | None = field(default=None, validator=optional(whole))
 
     why = "credit is synthesised from the state, and not handed back by later losses"
 

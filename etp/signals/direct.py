@@ -10,8 +10,9 @@ from attrs import field, frozen
 from etp_ir import ops
 from etp_ir.tracer import Tracer
 
+from ..checks import not_negative, optional, seed
 from .base import Arriving, Shared, Signal
-from .feedback import drawn, has_products, not_negative
+from .feedback import drawn, has_products
 
 if TYPE_CHECKING:
     from ..compiler.boundary import Boundary
@@ -64,8 +65,8 @@ class DirectRandom(_Direct):
     """
 
     why = "the error reaches each layer through a fixed random matrix"
-    seed: int = 0
-    scale: float | None = field(default=None, validator=not_negative)
+    seed: int = field(default=0, validator=seed)
+    scale: float | None = field(default=None, validator=optional(not_negative))
 
     def vector(self, at: Boundary) -> Tracer:
         return at.error
@@ -91,8 +92,8 @@ class DirectTarget(_Direct):
     """
 
     why = "the target reaches each layer through a fixed random matrix, and no error does"
-    seed: int = 0
-    scale: float | None = field(default=None, validator=not_negative)
+    seed: int = field(default=0, validator=seed)
+    scale: float | None = field(default=None, validator=optional(not_negative))
 
     def vector(self, at: Boundary) -> Tracer:
         return at.scaled(target_vector(at))

@@ -9,9 +9,10 @@ import numpy as np
 from attrs import field, frozen
 
 from etp_ir import ops
-from etp_ir.errors import ETPError, ModelError
+from etp_ir.errors import ModelError
 from etp_ir.tracer import Tracer
 
+from ..checks import decay, not_negative, optional, seed
 from .base import Array, Arriving, Shared, Signal
 
 if TYPE_CHECKING:
@@ -45,12 +46,6 @@ def has_products(structure: Structure, what: str) -> None:
             "to the loss\n"
             "read the states through a layer such as etp.nn.Linear, or use signal 'symmetric'"
         )
-
-
-def not_negative(instance: Any, attribute: Any, value: float | None) -> None:
-    """Raise if a number is given that is below zero."""
-    if value is not None and not value >= 0:
-        raise ETPError(f"{attribute.name} must not be negative, got {value!r}")
 
 
 class _Feedback(Signal):
@@ -112,8 +107,8 @@ class Random(_Feedback):
     11:3625, 2020.
     """
 
-    seed: int = 0
-    scale: float | None = field(default=None, validator=not_negative)
+    seed: int = field(default=0, validator=seed)
+    scale: float | None = field(default=None, validator=optional(not_negative))
 
 
 @frozen
@@ -130,8 +125,8 @@ class SignMatched(_Feedback):
     Liao, Leibo and Poggio, AAAI 2016.
     """
 
-    seed: int = 0
-    scale: float | None = field(default=None, validator=not_negative)
+    seed: int = field(default=0, validator=seed)
+    scale: float | None = field(default=None, validator=optional(not_negative))
 
     def back(self, at: Boundary, weight: Any, name: str) -> Tracer:
         forth = Tracer(at.pieces.builder, weight)
@@ -145,15 +140,28 @@ class Adaptive(_Feedback):
 
     .. math:: B^t = W^t + (1 - d)^t (B^0 - W^0)
 
-    which is what equal increments and a common decay come to. Without decay the distance between
-    the two stays as it was.
+    with :math:`t` the steps that were run, which is what equal increments and a common decay come
+    to. Without decay the distance between the two stays as it was.
 
     Parameters
     ----------
     decay
-        Decay :math:`d` of the distance in each step, as that of the weights.
+        Decay :math:`d` of the distance in [0, 1). It acts in each step that is run, also where
+        parameters change only after a sequence: a sequence of T steps takes
+        :math:`(1 - d)^T` of the distance.
     seed, scale
         See `Random`.
+
+    Notes
+    -----
+    The distance is kept, and not the weights :math:`B`. Through every change of the forward
+    weights it stays, also through one from outside such as ``learner.params = ...`` or loaded
+    weights: the feedback weights then move by as much. Its start, :math:`B^0 - W^0`, is taken
+    from the parameters at the first step that a learner runs.
+
+    Weight decay of an optimiser is not known to it. Where that shrinks the forward weights by a
+    factor :math:`1 - \eta\,w` in each update, give :math:`d = \eta\,w` for updates after every
+    step; a rate on a schedule has no constant counterpart.
 
     References
     ----------
@@ -161,9 +169,9 @@ class Adaptive(_Feedback):
     1994.
     """
 
-    decay: float = field(default=0.0, validator=not_negative)
-    seed: int = 0
-    scale: float | None = field(default=None, validator=not_negative)
+    decay: float = field(default=0.0, validator=decay)
+    seed: int = field(default=0, validator=seed)
+    scale: float | None = field(default=None, validator=optional(not_negative))
 
     def shared(self, structure: Structure) -> Mapping[str, Shared]:
         has_products(structure, type(self).__name__)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from ..checks import not_negative, optional, seed
 from .base import Arriving, Shared, Signal
 from .direct import _Direct
-from .feedback import not_negative
 
 if TYPE_CHECKING:
     from ..compiler.boundary import Boundary
@@ -35,8 +35,8 @@ class LocalReadout(Signal):
     """
 
     why = "each layer learns from a random readout of its own"
-    seed: int = 0
-    scale: float | None = field(default=None, validator=not_negative)
+    seed: int = field(default=0, validator=seed)
+    scale: float | None = field(default=None, validator=optional(not_negative))
 
     def shared(self, structure: Structure) -> Mapping[str, Shared]:
         return _Direct.shared(self, structure)  # type: ignore[arg-type]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from etp_ir import ops
-from etp_ir.errors import ModelError
 from etp_ir.tracer import Tracer
 
+from ..checks import flag, function, optional, text
+from ..control_checks import mistaken
 from .base import Arriving, Signal
+from .own import called, taken
 
 if TYPE_CHECKING:
     from ..compiler.boundary import Boundary
@@ -41,8 +43,8 @@ class Modulatory(Signal):
     Frémaux and Gerstner, Frontiers in Neural Circuits 9:85, 2016.
     """
 
-    function: Callable[[Any, Any], Any] | None = None
-    per_group: bool = False
+    function: Callable[[Any, Any], Any] | None = field(default=None, validator=optional(function))
+    per_group: bool = field(default=False, validator=flag)
 
     why = "a modulator takes the place of the derivative of the loss"
 
@@ -55,19 +57,19 @@ class Modulatory(Signal):
         return (len(structure.groups),) if self.per_group and self.modulated else ()
 
     def arriving(self, at: Boundary) -> Arriving:
+        structure = at.pieces.structure
         if self.function is None:
             assert at.modulator is not None
             m = at.modulator
         else:
-            m = at.traced(self.function(at.output, at.target))
+            found = called(self, "function", self.function, output=at.output, target=at.target)
+            shapes = [(), *([(len(structure.groups),)] if self.per_group else [])]
+            m = taken(at, self, "function", self.function, found, *shapes)
         m = at.scaled(m)
-        structure = at.pieces.structure
-        if self.per_group and m.ndim:
+        if m.ndim:
             names = list(at.states)
             number = next(i for i, g in enumerate(structure.groups) if names[0] in g.states)
             m = ops.reshape(ops.slice_(m, (number,), (number + 1,), (1,)), ())
-        if m.ndim:
-            raise ModelError(f"a modulator is one number, got {m.type}; per_group=True for several")
         return spread(at, m)
 
 
@@ -104,14 +106,30 @@ class Function(Signal):
         What is approximate about it, in words.
     """
 
-    function: Callable[[Boundary], Any]
-    why: str = "the learning signal is a function of the user's"
+    function: Callable[[Boundary], Any] = field(validator=function)
+    why: str = field(default="the learning signal is a function of the user's", validator=text)
 
     def arriving(self, at: Boundary) -> Arriving:
-        found: dict[str, Tracer] = {n: at.traced(x) for n, x in dict(self.function(at)).items()}
-        unknown = sorted(set(found) - set(at.emitted))
+        given = called(self, "function", self.function, at=at)
+        if not isinstance(given, Mapping):
+            raise mistaken(
+                f"the function of Function returned {_shown(given)}, and a dict is expected",
+                "return the cotangent of what units emit, by the names of at.emitted: "
+                f"{', '.join(map(repr, at.emitted)) or 'none'}", self.function,
+            )  # fmt: skip
+        unknown = [n for n in given if n not in at.emitted]
         if unknown:
-            raise ModelError(
-                f"no units emit into {unknown[0]!r}; there are {', '.join(at.emitted) or 'none'}"
-            )
+            raise mistaken(
+                f"no units emit into {unknown[0]!r}",
+                f"the names of at.emitted are {', '.join(map(repr, at.emitted)) or 'none'}",
+                self.function,
+            )  # fmt: skip
+        found = {
+            n: taken(at, self, f"function for {n!r}", self.function, x, at.emitted[n].type.shape)
+            for n, x in given.items()
+        }
         return at.pull(emitted=found)
+
+
+def _shown(x: Any) -> str:
+    return "None" if x is None else f"a {type(x).__name__}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from etp_ir import ops
 from etp_ir.core import Node, Value
 from etp_ir.tracer import Tracer
 from etp_ir.transforms.vjp import pullback
 
+from ..checks import decay
 from .base import Arriving, Signal
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class MeanSlopes(Signal):
     Summe, Schaefer and Joshi, 2023 (OTPE).
     """
 
-    leak: float
+    leak: float = field(validator=decay)
 
     why = "credit passes later layers by running means of their slopes"
 

@@ -8,20 +8,18 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from etp_ir import ops
-from etp_ir.errors import ETPError, ModelError
+from etp_ir.errors import ModelError
 from etp_ir.tracer import Tracer
 
+from ..checks import discount, function, optional
+from ..given import mistake
 from .base import Arriving, Signal
 from .modulatory import spread
+from .own import called, taken
 
 if TYPE_CHECKING:
     from ..compiler.boundary import Boundary
     from ..compiler.structure import Structure
-
-
-def _discount(instance: Any, attribute: Any, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise ETPError(f"gamma is a discount from 0 to 1, got {value!r}")
 
 
 @frozen
@@ -53,9 +51,9 @@ class TD(Signal):
     Sutton, Machine Learning 3:9, 1988; Izhikevich, Cerebral Cortex 17(10), 2007.
     """
 
-    gamma: float = field(default=0.99, validator=_discount)
-    value: Callable[[Any], Any] | None = None
-    reward: Callable[[Any], Any] | None = None
+    gamma: float = field(default=0.99, validator=discount)
+    value: Callable[[Any], Any] | None = field(default=None, validator=optional(function))
+    reward: Callable[[Any], Any] | None = field(default=None, validator=optional(function))
 
     why = "the error of temporal differences takes the place of the derivative of the loss"
 
@@ -63,22 +61,25 @@ class TD(Signal):
         return {"value": (), "begun": ()}
 
     def arriving(self, at: Boundary) -> Arriving:
-        ahead = ops.mul(self.gamma, _number(at, self.value, at.output, "value"))
-        reward = _number(at, self.reward, at.target, "reward")
+        ahead = ops.mul(self.gamma, _number(self, at, self.value, at.output, "value"))
+        reward = _number(self, at, self.reward, at.target, "reward")
         delta = ops.sub(ops.add(reward, ahead), at.kept["value"])
         return spread(at, at.scaled(ops.mul(ops.neg(delta), at.kept["begun"])))
 
     def advance(self, at: Boundary) -> Mapping[str, Tracer]:
-        value = _number(at, self.value, at.output, "value")
+        value = _number(self, at, self.value, at.output, "value")
         return {"value": value, "begun": ops.full(value.builder, (), 1.0, value.dtype)}
 
 
-def _number(at: Boundary, function: Callable[[Any], Any] | None, x: Tracer, what: str) -> Tracer:
-    found = x if function is None else at.traced(function(x))
-    if found.size != 1:
-        raise ModelError(
-            f"the {what} of a TD signal is one number, got {found.type}\n"
-            f"pass {what}= a function that returns it, such as lambda x: x[0]"
-        )
-    number: Tracer = ops.cast(ops.reshape(found, ()), at.pieces.builder.float_dtype)
+def _number(
+    signal: TD, at: Boundary, function: Callable[[Any], Any] | None, x: Tracer, what: str
+) -> Tracer:
+    if function is not None:
+        x = taken(at, signal, what, function, called(signal, what, function, x=x))
+    if x.size != 1:
+        raise mistake(
+            ModelError, f"the {what} of a TD signal is one number, got {x.type}",
+            f"pass {what}= a function that returns it, such as lambda x: x[0]",
+        )  # fmt: skip
+    number: Tracer = ops.cast(ops.reshape(x, ()), at.pieces.builder.float_dtype)
     return number

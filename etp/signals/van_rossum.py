@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from etp_ir import ops
-from etp_ir.errors import ETPError
 
+from ..checks import decay
 from .base import SYMMETRIC, Arriving, Shared, Signal
 from .direct import target_vector
+from .words import as_signal
 
 if TYPE_CHECKING:
     from etp_ir.tracer import Tracer
 
     from ..compiler.boundary import Boundary
     from ..compiler.structure import Structure
-
-
-def _decay(instance: Any, attribute: Any, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ETPError(f"{attribute.name} lies in [0, 1), got {value!r}")
 
 
 @frozen
@@ -40,25 +36,34 @@ class VanRossum(Signal):
     rise, decay
         Decays :math:`a` and :math:`b` of the double exponential filter.
     feedback
-        How the error comes back from the output to the units.
+        How the error comes back from the output to the units: an object of `etp.signals`, or its
+        word, such as ``"random"``.
 
     References
     ----------
     Zenke and Ganguli, Neural Computation 30:1514, 2018 (SuperSpike), equation 2.5.
     """
 
-    rise: float = field(default=0.5, validator=_decay)
-    decay: float = field(default=0.8, validator=_decay)
-    feedback: Signal = SYMMETRIC
+    rise: float = field(default=0.5, validator=decay)
+    decay: float = field(default=0.8, validator=decay)
+    feedback: Signal = field(default=SYMMETRIC, converter=as_signal)
 
     why = "the signal is the error of filtered spike trains, not the derivative of the loss"
+
+    @property
+    def modulated(self) -> bool:
+        """Whether the feedback asks for a modulator."""
+        return self.feedback.modulated
+
+    def modulators(self, structure: Structure) -> tuple[int, ...]:
+        return self.feedback.modulators(structure)
 
     def shared(self, structure: Structure) -> Mapping[str, Shared]:
         return self.feedback.shared(structure)
 
     def kept(self, structure: Structure) -> Mapping[str, tuple[int, ...]]:
         wide = structure.program.output("output").type.shape
-        return {"rise": wide, "error": wide}
+        return {**self.feedback.kept(structure), "rise": wide, "error": wide}
 
     def arriving(self, at: Boundary) -> Arriving:
         return self.feedback.arriving(at.with_error(at.scaled(self._filtered(at)["error"])))

@@ -7,6 +7,7 @@ from typing import Any
 
 from etp_ir.errors import ETPError, nearest
 
+from ..given import mistake
 from .base import SYMMETRIC, Signal
 from .direct import DirectRandom, DirectTarget
 from .feedback import Adaptive, Random, SignMatched
@@ -38,4 +39,5 @@ def as_signal(given: Any) -> Signal:
     if isinstance(given, str) and given.lower() in WORDS:
         return WORDS[given.lower()]()
     close = nearest(given if isinstance(given, str) else "", list(WORDS))
-    raise ETPError(f"{given!r} is no learning signal{close}\nor give an object of etp.signals")
+    raise mistake(ETPError, f"{given!r} is no learning signal{close}",
+                  "give a word, or an object of etp.signals")  # fmt: skip
