@@ -256,11 +256,10 @@ def missing_modulator(rule: LearningRule) -> DataError:
 
 def wrong_modulator(given: tuple[int, ...], expected: tuple[int, ...]) -> ShapeError:
     """Return the error of a modulator of another shape than the rule's signal asks for."""
-    each = "number for each hidden group" if len(expected) > 2 else "number for all units"
     return mistake(
         ShapeError, f"modulator has shape {given}, expected {expected}",
-        f"give one {each}, step and example: its last axis is that of "
-        + ("groups" if len(expected) > 2 else "examples, as without per_group=True"),
+        "give one number for each step and example, and for each hidden group on a last axis "
+        "where the signal is Modulatory(per_group=True), there only",
     )  # fmt: skip
 
 

@@ -27,6 +27,8 @@ def kernel(part: Any, length: int) -> np.ndarray:
             return (1 - a) * a**k
         case PresynapticTrace(decay=a) | Leak(decay=a):
             return a**k
+        case GammaLambda(discount=g, decay=a):
+            return (g * a) ** k
         case Cascade(order=q, decay=a):
             return np.array([comb(i + q, q) * a**i * (1 - a) ** (q + 1) for i in k])
         case DoubleExponential(rise=r, decay=d):

@@ -106,7 +106,7 @@ def test_a_modulator_that_nobody_hears() -> None:
 
 
 @pytest.mark.parametrize(("signal", "shape", "how"), [
-    (signals.Modulatory(), (STEPS, BATCH, 1), "for all units"),
+    (signals.Modulatory(), (STEPS, BATCH, 1), "there only"),
     (signals.Modulatory(per_group=True), (STEPS, BATCH), "each hidden group"),
 ])  # fmt: skip
 def test_modulators_of_another_shape(signal: Any, shape: tuple[int, ...], how: str) -> None:
