@@ -14,6 +14,7 @@ from etp_ir.errors import ETPError, ModelError, ShapeError
 from etp_ir.tracer import Tracer
 from etp_ir.transforms.vjp import pullback
 
+from ..given import mistake
 from ..place import locate
 
 if TYPE_CHECKING:
@@ -143,13 +144,15 @@ def as_types(types: Any) -> Types:
         return {str(n): as_types(x) for n, x in types.items()}
     if types is None or isinstance(types, (int, np.integer)):
         if types is not None and types < 1:
-            raise ETPError(f"types is a number of types of at least 1, got {types!r}")
+            raise mistake(ETPError, f"types is a number of types of at least 1, got {types!r}",
+                          "give a whole number from 1 on, or the type of each unit")  # fmt: skip
         return None if types is None else int(types)
     labels = np.asarray(types)
     if labels.dtype.kind not in "iu":
-        raise ETPError(
-            f"types are whole numbers, one for each unit, or how many to draw; got {types!r}"
-        )
+        raise mistake(
+            ETPError, f"types are whole numbers, got {types!r}",
+            "give one for each unit, or how many types to draw",
+        )  # fmt: skip
     return tuple(int(i) for i in labels.reshape(-1))
 
 

@@ -118,5 +118,5 @@ def test_classes_are_unit_vectors():
 def test_what_makes_no_sense_is_refused():
     with pytest.raises(etp.ETPError, match="at least 1"):
         SyntheticGradient(every=0)
-    with pytest.raises(etp.ETPError, match="rate of SyntheticGradient must be a number of at least 0"):
+    with pytest.raises(etp.ETPError, match="rate of SyntheticGradient"):
         SyntheticGradient(rate=-1.0)

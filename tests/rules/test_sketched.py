@@ -109,3 +109,30 @@ def _error(sketched, exact, weight):
                 rest[..., o, o % m.shape[-1]] -= own[..., o]
         total = total + (rest**2).sum(axis=tuple(range(1, rest.ndim)))
     return np.sqrt(total)
+
+
+class Late(etp.Module):
+    """Two layers of which the second reads what the first held before."""
+
+    def __init__(self, rng):
+        self.w, self.v = etp.Param(rng.normal(size=(2, 4))), etp.Param(rng.normal(size=(4, 3)))
+        self.out = etp.nn.Linear(3, 2, rng=rng)
+        self.h, self.g = etp.State((4,)), etp.State((3,))
+
+    def __call__(self, x):
+        self.g.value = 0.7 * self.g.value + etp.matmul(xp.tanh(self.h.value), self.v)
+        self.h.value = 0.5 * self.h.value + etp.matmul(x, self.w)
+        return self.out(xp.tanh(self.g.value))
+
+
+def test_layers_of_different_reach():
+    """A first layer acts on its own positions, and through the next on all of that one's."""
+    x, y = np.random.default_rng(0).normal(size=(2, LENGTH, BATCH, 2))
+    found = {}
+    for rule in ("bptt", "sk_rtrl(3)", "sk_rtrl(1)"):
+        net = Late(np.random.default_rng(0))
+        lr = etp.compile(net, rule, square, backend="numpy", dtype="float64", batch_size=BATCH)
+        found[rule] = np.asarray(lr.grad(x, y)[0]["w"])
+    assert np.abs(found["bptt"]).max() > 1e-3
+    np.testing.assert_allclose(found["sk_rtrl(3)"], found["bptt"], rtol=1e-10, atol=1e-14)
+    assert np.abs(found["sk_rtrl(1)"] - found["bptt"]).max() > 1e-4
