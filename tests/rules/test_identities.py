@@ -249,7 +249,7 @@ def test_a_window_of_the_whole_sequence_is_bptt(net, rule):
 
 
 WRONG = {
-    "rflo(leak=1.5)": "leak", "snap(0)": "n of SnAp", "snap(n=True)": "n of", "ottt(mode='X')": "mode",
+    "rflo(leak=1.5)": "leak", "snap(0)": "n of", "snap(n=True)": "n of", "ottt(mode='X')": "mode",
     "eprop(feedback='randm')": "'random'", "sltt(3)": "length", "sltt(8, 6)": "length",
     "cet(delay=-1)": "delay", "stdp(plus='much')": "plus", "eprop(reward=2)": "reward",
 }  # fmt: skip
