@@ -15,6 +15,7 @@ from attrs import field, frozen
 from etp_ir.tracer import Tracer
 
 from .algebra import Mat, Named, Outer, Vec
+from .returned import advanced
 
 if TYPE_CHECKING:
     from ..compiler.view import RelationView
@@ -202,7 +203,7 @@ def recurrence(rule: TraceRule, view: RelationView) -> Recurrence | None:
         return None
     symbols = {slot: Form({slot: ((),)}) for slot in slots}
     try:
-        forms = {s: _form(x) for s, x in rule.advance(view, symbols).items()}
+        forms = {s: _form(x) for s, x in advanced(rule, view, slots, symbols).items()}
         found = Recurrence(rule, view, {s: forms[s] for s in slots})
         found.read(Vec({}))
     except NotLinear:

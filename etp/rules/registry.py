@@ -10,12 +10,14 @@ from etp_ir.errors import ETPError, nearest
 from ..given import mistake
 from .base import LearningRule
 from .checks import made
+from .returned import checked_name
 
 _RULES: dict[str, type[LearningRule]] = {}
 
 
 def register(rule: type[LearningRule]) -> type[LearningRule]:
     """Make a rule class available by its name and aliases; usable as a decorator."""
+    checked_name(rule)
     for name in (rule.name, *rule.aliases):
         _RULES[name.lower()] = rule
     return rule
@@ -31,6 +33,11 @@ def registered() -> dict[str, type[LearningRule]]:
     return {rule.name: rule for rule in sorted(set(_RULES.values()), key=lambda r: r.name)}
 
 
+def by_name() -> dict[str, type[LearningRule]]:
+    """Return the rule classes by every name they are found by, as it is now."""
+    return dict(_RULES)
+
+
 def resolve(rule: str | LearningRule | type[LearningRule]) -> LearningRule:
     """Return the rule object for a name, a class or an object.
 
@@ -42,8 +49,10 @@ def resolve(rule: str | LearningRule | type[LearningRule]) -> LearningRule:
         If no rule has the name, or it does not take the arguments.
     """
     if isinstance(rule, LearningRule):
+        checked_name(type(rule))
         return rule
     if isinstance(rule, type) and issubclass(rule, LearningRule):
+        checked_name(rule)
         return made(rule, f"rule {rule.__name__}", (), {})
     if isinstance(rule, str):
         name, args, named = parse_call(rule)

@@ -25,6 +25,7 @@ from ..rules.algebra import Vec
 from ..rules.base import LearningRule, StepRule, TraceRule
 from ..rules.bundle import Bundle
 from ..rules.linear import Recurrence, recurrence
+from ..rules.returned import advanced
 from ..signals.base import Shared
 from .traces import (
     STEPS,
@@ -136,8 +137,9 @@ class TraceMemory(Memory):
         out: dict[str, Tracer] = {}
         for relation in self.structure.relations:
             view = p.view(relation, numbers)
-            new = self.rule.advance(view, self._traces(relation, held))
-            arrays = write(self.of(relation), relation, self.rule.slots(view), new)
+            slots = self.rule.slots(view)
+            new = advanced(self.rule, view, slots, self._traces(relation, held))
+            arrays = write(self.of(relation), relation, slots, new, self.rule)
             for a in self.of(relation):
                 x = arrays[a.name]
                 out[a.name] = zeros(p.builder, a.type) if x is None else x

@@ -16,7 +16,8 @@ from ..compiler.numbers import StepNumbers
 from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..compiler.view import RelationView
 from ..rules.algebra import POSITION, Mat, Named, Vec, named
-from ..rules.base import Slot
+from ..rules.base import Slot, TraceRule
+from ..rules.returned import fitted_trace
 
 STEPS = "steps"
 
@@ -106,12 +107,22 @@ def read(
 
 def write(
     arrays: Sequence[TraceArray], relation: HiddenParamOpRelation, slots: Mapping[str, Slot],
-    traces: Mapping[str, Any],
+    traces: Mapping[str, Any], rule: TraceRule,
 ) -> dict[str, Tracer | None]:  # fmt: skip
-    """Return the arrays of one relation by name; None where a trace is zero."""
+    """Return the arrays of one relation by name; None where a trace is zero.
+
+    Raises
+    ------
+    etp.rules.returned.RuleError
+        If a trace lacks axes that the rule declares for it.
+    """
     out: dict[str, Tracer | None] = {}
+    fitted = {}
+    for slot, spec in slots.items():
+        allowed = [a.axes for a in arrays if a.slot == slot]
+        fitted[slot] = fitted_trace(rule, relation, slot, spec, traces[slot], allowed)
     for a in arrays:
-        value = traces[a.slot].on(slots[a.slot].axes)
+        value = fitted[a.slot]
         entry = value.entries.get(a.state or "") if isinstance(value, Vec) else value
         axes = slots[a.slot].axes + letters(relation, a.state)
         out[a.name] = None if entry is None else cast(entry.laid(axes), a.type.dtype)

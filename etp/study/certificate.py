@@ -99,6 +99,8 @@ class Certificate:
         What the checks found.
     costs
         On growing models.
+    interrupted
+        Whether it was stopped before the last model, or before costs.
     """
 
     rule: str
@@ -108,6 +110,7 @@ class Certificate:
     models: tuple[ModelCertificate, ...]
     findings: tuple[Finding, ...]
     costs: Costs | None
+    interrupted: bool = False
 
     @property
     def contradictions(self) -> tuple[Finding, ...]:
@@ -150,6 +153,8 @@ def certify(
     models: Iterable[str] | None = None, options: Mapping[str, Any] | None = None,
     length: int = 8, checks: Iterable[str] | None = None, with_costs: bool = True,
     heard: Callable[[str], Any] | None = None,
+    seen: Callable[[ModelCertificate, list[Finding]], Any] | None = None,
+    keep: bool = False,
 ) -> Certificate:  # fmt: skip
     """Return the certificate of a learning rule.
 
@@ -167,6 +172,10 @@ def certify(
         Names from `CHECKS`; by default all.
     heard
         Called with the title of each model before it is looked at.
+    seen
+        Called with what is measured and found on each model, after it was looked at.
+    keep
+        Whether an interrupt ends in a certificate of the models that are done, and is not raised.
 
     Raises
     ------
@@ -175,20 +184,29 @@ def certify(
     """
     found = rule if isinstance(rule, Subject) else subject(rule)
     chosen = [CHECKS[n] for n in checks] if checks is not None else list(CHECKS.values())
-    done, findings = [], []
-    for trial in trials(found, models, options or {}, length):
-        if heard is not None:
-            heard(trial.sample.title)
-        with told_where(found.rule, f"on {trial.sample.name}"):
-            done.append(certify_model(trial))
-            if trial.refused is None:
-                for one in chosen:
-                    findings += one(trial)
-    priced = None
-    if with_costs:
-        if heard is not None:
-            heard("costs")
-        priced = costs(found.rule, dict(options or {}))
+    done: list[ModelCertificate] = []
+    findings: list[Finding] = []
+    priced, interrupted = None, False
+    try:
+        for trial in trials(found, models, options or {}, length):
+            if heard is not None:
+                heard(trial.sample.title)
+            with told_where(found.rule, f"on {trial.sample.name}"):
+                measured = certify_model(trial)
+                asked = chosen if trial.refused is None else []
+                mine = [finding for one in asked for finding in one(trial)]
+            done.append(measured)
+            findings += mine
+            if seen is not None:
+                seen(measured, mine)
+        if with_costs:
+            if heard is not None:
+                heard("costs")
+            priced = costs(found.rule, dict(options or {}))
+    except KeyboardInterrupt:
+        if not keep:
+            raise
+        interrupted = True
     from .. import __version__
 
     versions = {
@@ -197,7 +215,7 @@ def certify(
     given = "".join(f", {n} {x}" for n, x in (options or {}).items())
     return Certificate(
         found.rule.name, found.title, f"{found.rule!r}{given}", versions, tuple(done),
-        tuple(findings), priced,
+        tuple(findings), priced, interrupted,
     )  # fmt: skip
 
 

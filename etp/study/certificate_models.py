@@ -188,6 +188,9 @@ SAMPLES = {
     )
 }  # fmt: skip
 
+# One of each kind, for a first look: these take about half a minute, all of them twice that.
+QUICK = ("leaky", "rnn", "lif", "lif_layer", "coupled", "image")
+
 
 def sample(name: str) -> Sample:
     """Return a model by name: one of the list, or a cell of `etp.nn` such as ``MGUCell``.

@@ -5,19 +5,23 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from etp_ir.errors import ETPError, IRError, compose, nearest
 
 from .. import rules
 from ..rules import LearningRule
+from ..rules.registry import by_name, parse_call
+from ..rules.returned import checked_name
 
 
 @frozen
@@ -30,10 +34,19 @@ class Subject:
         The rule object.
     spec
         Name, ``file.py:Class`` or ``module:Class``; None for an object that was passed in.
+    before
+        Rule classes by name before the file or module was run.
     """
 
     rule: LearningRule
     spec: str | None = None
+    before: Mapping[str, type[LearningRule]] = field(factory=by_name, repr=False)
+
+    @property
+    def namesake(self) -> type[LearningRule] | None:
+        """Another rule that is found by the same name, or None."""
+        other = self.before.get(self.rule.name.lower())
+        return None if other is None or other is type(self.rule) else other
 
     @property
     def title(self) -> str:
@@ -45,6 +58,8 @@ class Subject:
 def subject(given: str | LearningRule | type[LearningRule]) -> Subject:
     """Return the rule for a name, ``file.py:Class``, ``module:Class``, a class or an object.
 
+    Classes take arguments as names do: ``file.py:Class(0.5, width=3)``.
+
     Raises
     ------
     etp.ETPError
@@ -53,15 +68,21 @@ def subject(given: str | LearningRule | type[LearningRule]) -> Subject:
     if not isinstance(given, str):
         return Subject(rules.resolve(given))
     where, colon, name = given.rpartition(":")
+    arguments = ""
+    called = re.fullmatch(r"(.+?):([A-Za-z_]\w*)\s*(\(.*\))", given, re.DOTALL)
+    if called:
+        where, name, arguments = called.groups()
     if not colon and not given.endswith(".py"):
         return Subject(rules.resolve(given), given)
     if not colon:
         where, name = given, ""
+    before = by_name()
     is_file = where.endswith(".py") or "/" in where
     module = _from_file(Path(where)) if is_file else _from_module(where)
     found = _class(module, name, where)
     path = str(Path(where).resolve()) if is_file else where
-    return Subject(_made(found, where), f"{path}:{found.__name__}")
+    spec = f"{path}:{found.__name__}{arguments}"
+    return Subject(_made(found, where, arguments), spec, before)
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -91,7 +112,7 @@ def _from_file(path: Path) -> ModuleType:
 
 
 @contextmanager
-def told_where(rule: LearningRule, doing: str) -> Iterator[None]:
+def told_where(rule: LearningRule | type[LearningRule], doing: str) -> Iterator[None]:
     """Turn what goes wrong within the code of a rule into an error with its file and line.
 
     Raises
@@ -104,13 +125,14 @@ def told_where(rule: LearningRule, doing: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, ETPError) and not isinstance(error, IRError):
             raise
-        path = _home(type(rule))
+        kind = rule if isinstance(rule, type) else type(rule)
+        path = _home(kind)
         line, trace = None, error.__traceback__
         while trace is not None:
             if Path(trace.tb_frame.f_code.co_filename).resolve() == path:
                 line = trace.tb_lineno
             trace = trace.tb_next
-        name = type(rule).__name__
+        name = kind.__name__
         if line is None and isinstance(error, IRError):  # found out after the rule had returned
             raise ETPError(f"{name} fails {doing}: {error}") from error
         if line is None:
@@ -170,7 +192,10 @@ def _class(module: ModuleType, name: str, where: str) -> type[LearningRule]:
                                f"{where}:Class"))  # fmt: skip
     found = getattr(module, name, None)
     if found is None:
-        raise ETPError(f"{where} has no class {name!r}; {listed}{nearest(name, [*mine])}")
+        guess = nearest(name, defined or [*mine])
+        raise ETPError(
+            f"{where} has no class {name!r}; {listed}{guess if 'did you' in guess else ''}"
+        )
     if not (isinstance(found, type) and issubclass(found, LearningRule)):
         kind = "a class" if isinstance(found, type) else f"a {type(found).__name__}"
         raise ETPError(
@@ -184,17 +209,24 @@ def _abstract(found: type) -> bool:
     return inspect.isabstract(found)
 
 
-def _made(found: type[LearningRule], where: str) -> LearningRule:
+def _made(found: type[LearningRule], where: str, arguments: str) -> LearningRule:
     missing = sorted(getattr(found, "__abstractmethods__", ()))
     if missing:
         raise ETPError(
             compose(f"{where}:{found.__name__} lacks {', '.join(missing)}",
                     how="define what its base class asks for")
         )  # fmt: skip
+    checked_name(found)
+    called = f"{where}:{found.__name__}"
+    _, args, named = parse_call(f"{found.__name__}{arguments}")
     try:
-        return found()
+        signature(found).bind(*args, **named)
     except TypeError as error:
+        takes = [str(p.replace(annotation=p.empty)) for p in signature(found).parameters.values()]
+        what = f"with arguments {arguments}" if arguments else "without arguments"
         raise ETPError(
-            compose(f"{where}:{found.__name__} cannot be made without arguments: {error}",
-                    how="give its fields defaults, so that the rule can be certified by name")
+            compose(f"{called} cannot be made {what}: {error}", how=f"it takes "
+                    f"({', '.join(takes)}): write '{called}(...)', or give its fields defaults")
         ) from error  # fmt: skip
+    with told_where(found, f"as it is made with {arguments or 'no arguments'}"):
+        return found(*args, **named)

@@ -70,6 +70,8 @@ def show(certificate: Certificate, console: Any = None, *, details: bool = False
     for f in certificate.contradictions:
         say(f"[bold red]contradicts[/] {f.check} on {f.model}: {escape(f.text)}{_against(f)}")
     n = len(certificate.findings)
+    if certificate.interrupted:
+        say("\n[yellow]interrupted[/]: what was measured until then")
     if certificate.ok:
         say(f"\n[bold green]nothing contradicts[/] ({n} findings)")
     else:

@@ -20,6 +20,7 @@ from ..compiler.report import Report
 from ..learner import Learner
 from ..oracle import unrolled_gradient
 from ..rules import LearningRule, OnlineRule
+from ..rules.returned import RuleError
 from .certificate_draws import Moments, moments
 from .certificate_models import Sample, data, sample
 
@@ -167,7 +168,7 @@ class Trial:
         """Why the rule refuses the model, or None."""
         try:
             self.main.report()
-        except IRError:  # no refusal: the rule itself is wrong
+        except (IRError, RuleError):  # no refusal: the rule itself is wrong
             raise
         except ETPError as error:
             return str(error)

@@ -5,7 +5,46 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from etp.study import certificate
+from etp.study.certificate_subject import subject
+
 from .conftest import Etp
+
+RULE = """
+from etp.rules import PER_RESULT, TraceRule
+from attrs import frozen
+
+@frozen
+class Faded(TraceRule):
+    \"\"\"D-RTRL of another decay.\"\"\"
+
+    factor: float
+    name = "faded"
+
+    def advance(self, rel, e):
+        return {"e": self.factor * (rel.D @ e["e"]) + rel.u * rel.x}
+
+
+class Twin(TraceRule):
+    name = "d_rtrl"
+
+    def advance(self, rel, e):
+        return {"e": rel.D @ e["e"] + rel.u * rel.x}
+
+
+class Nameless(Twin):
+    name = ""
+
+    def advance(self, rel, e):
+        return {"q": rel.u * rel.x}
+
+
+class Misnamed(Nameless):
+    name = "misnamed"
+"""
+FEW = ("--models", "leaky", "--no-costs")
 
 
 def test_a_built_in_rule_is_checked(etp: Etp) -> None:
@@ -38,3 +77,61 @@ def test_errors_are_one_line(etp: Etp) -> None:
     unwritable = etp("check", "bptt", "--models", "leaky", "--no-costs", "--json", "no/c.json")
     assert unwritable.code == 2
     assert "cannot write to no/c.json" in unwritable.err
+
+
+@pytest.fixture
+def mine(etp: Etp) -> Etp:
+    """Return the function that runs `etp`, where a file of rules lies."""
+    Path("mine.py").write_text(RULE)
+    return etp
+
+
+def test_rules_of_files_take_arguments(mine: Etp) -> None:
+    assert "Faded(factor=0.5)" in mine("check", "mine.py:Faded(0.5)", *FEW).out
+    wrong = mine("check", "mine.py:Faded(0.5, 3)")
+    assert wrong.code == 2
+    assert "it takes (factor)" in wrong.err
+
+
+def test_mistakes_of_a_rule_are_no_contradiction(mine: Etp) -> None:
+    for rule, told in (("Nameless", "has the name ''"), ("Misnamed", "returns q; traces decl")):
+        ran = mine("check", f"mine.py:{rule}", *FEW)
+        assert ran.code == 2
+        assert told in ran.err
+        assert "mine.py:" in ran.err
+
+
+def test_a_name_that_is_taken_is_told(mine: Etp) -> None:
+    ran = mine("check", "mine.py:Twin", *FEW)
+    assert ran.err.startswith("note: d_rtrl is the name of etp.rules.DRTRL, too")
+    assert subject("d_rtrl").namesake is None
+
+
+def test_models_are_told_as_they_are_done(etp: Etp) -> None:
+    lines = etp("check", "pp_prop", "--models", "heads,forgetful", "--no-costs").err.splitlines()
+    assert [line[:6] for line in lines] == ["1 of 2", "2 of 2"]
+
+
+def test_an_interrupt_keeps_what_was_measured(etp: Etp, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = certificate.certify_model
+    done = []
+
+    def stop(trial: certificate.Trial) -> certificate.ModelCertificate:
+        if done:
+            raise KeyboardInterrupt
+        done.append(trial)
+        return whole(trial)
+
+    monkeypatch.setattr(certificate, "certify_model", stop)
+    ran = etp("check", "pp_prop", "--models", "leaky,rnn", "--json", "c.json")
+    assert ran.code == 130
+    assert "element-wise leaky units" in ran.out
+    assert "interrupted" in ran.out
+    kept = json.loads(Path("c.json").read_text())
+    assert kept["interrupted"] is True
+    assert [m["name"] for m in kept["models"]] == ["leaky"]
+    assert {f["model"] for f in kept["findings"]} == {"leaky"}
+    ran = etp("check", "pp_prop", "--models", "leaky", "--json", "none.json")
+    assert ran.code == 130
+    assert "before the first model" in ran.err
+    assert not Path("none.json").exists()
