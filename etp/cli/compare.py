@@ -12,6 +12,7 @@ from . import options
 from .app import app
 
 INTERRUPTED = 130
+NOTHING_RAN = 1
 # Tables are cut where the terminal is narrower than this.
 MIN_WIDTH = 118
 
@@ -50,8 +51,8 @@ def compare(
     """Train one model by several rules, and draw what they learn and how true their gradients are.
 
     Learning curves and alignment to back-propagation through time go into a picture and into
-    tables, with what a step costs. A rule that refuses the model is listed with its reason. Ctrl-C
-    ends the training and shows what was measured.
+    tables, with what a step costs. A rule that refuses the model is listed with its reason; where
+    all do, the exit status is 1. Ctrl-C ends the training and shows what was measured.
     """
     from .. import tasks
     from ..study.compare import compare as run
@@ -90,6 +91,12 @@ def compare(
         console.print(f"\ndrawn into {picture}", markup=False, soft_wrap=True)
     if found.interrupted:
         raise typer.Exit(INTERRUPTED)
+    if not any(rule.runs for rule in found.rules):
+        console.print(
+            "\nnothing was trained: every rule refuses; `etp rules` lists others",
+            style="red", markup=False, soft_wrap=True,
+        )  # fmt: skip
+        raise typer.Exit(NOTHING_RAN)
 
 
 def _bar(total: int) -> Any:

@@ -37,20 +37,32 @@ def rules(
     if name is not None:
         _told(console, found[0])
         return
+    if console.width < WIDE:
+        _lines(console, found)
+        return
     columns = ["rule", "window", "scope", "signal", "exactness", "memory", "time", "reference"]
-    # A narrow terminal has no room for what `etp rules NAME` says as well.
-    shown = columns if console.width >= WIDE else columns[:5]
-    table = _table(*shown)
+    table = _table(*columns)
     table.columns[0].no_wrap = True
     for f in found:
         said = {
             **asdict(f), "rule": "\n".join((f.name, *f.aliases)), "scope": f.scope or "-",
             "window": "-" if f.window is None else str(f.window),
         }  # fmt: skip
-        table.add_row(*(escape(plain(said[c])) for c in shown))
+        table.add_row(*(escape(plain(said[c])) for c in columns))
     console.print(table)
-    if len(shown) < len(columns):
-        console.print("[dim]etp rules NAME tells memory, time and reference, and the equation[/]")
+
+
+def _lines(console: Console, found: list[RuleFacts]) -> None:
+    """Print name and title of each rule: a narrow terminal has no room for more."""
+    table = _table("rule", "what it is")
+    table.columns[0].min_width = max(len(f.name) for f in found)
+    for f in found:
+        table.add_row(f.name, escape(plain(f.title)))
+    console.print(table)
+    console.print(
+        "\n[dim]`etp rules NAME` tells the equation, options, other names, cost and exactness;\n"
+        f"{WIDE} columns have room for a table of all of it.[/]"
+    )
 
 
 def _told(console: Console, f: RuleFacts) -> None:
