@@ -15,7 +15,7 @@ from ..filters import Cascade, DoubleExponential, GammaLambda, KappaFilter, Pres
 from ..given import mistake
 from ..schedules.planner import parse_schedule
 from ..signals.base import Signal
-from ..signals.words import WORDS, as_signal
+from ..signals.words import as_signal, samples
 from .checks import made
 from .points import Factorised, Jacobian, Kronecker, Leak, PerWeight, RankOne, STDPPair
 from .registry import parse_call
@@ -51,8 +51,7 @@ def choices() -> dict[str, tuple[Any, ...]]:
     """Return for each axis one value of every kind that may stand on it."""
     found = {axis: tuple(map(_example, kinds)) for axis, kinds in KINDS.items()}
     scopes = tuple(parse_scope(s + "(2)" if s == "sparse_n" else s) for s in SCOPES)
-    heard = tuple(as_signal(word) for word in WORDS)
-    return {"scope": scopes, **found, "signal": heard, "window": (0, 1)}
+    return {"scope": scopes, **found, "signal": samples(), "window": (0, 1)}
 
 
 def _choice(axis: str, given: Any) -> Any:

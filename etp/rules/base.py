@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from attrs import frozen
+from attrs import fields, frozen, has
 
 from etp_ir.errors import NotSupportedError
 
@@ -68,7 +68,8 @@ class LearningRule(ABC):
         Further names.
     default_window
         Steps at the end of the past that are differentiated exactly, unless `etp.compile` is
-        told otherwise.
+        told otherwise: 1, and 0 with a signal that is no derivative of the loss, which no window
+        hears.
     approximation
         Why the rule is approximate even where all paths are position-wise, or None.
     unbiased
@@ -99,7 +100,6 @@ class LearningRule(ABC):
 
     name: ClassVar[str]
     aliases: ClassVar[tuple[str, ...]] = ()
-    default_window: ClassVar[int] = 1
     approximation: str | None = None
     unbiased: ClassVar[bool] = False
     default_scope: str = "diagonal"
@@ -111,6 +111,26 @@ class LearningRule(ABC):
     emits: bool = False
     delayed: bool = False
     reward: float | None = None
+
+    def __init_subclass__(cls, **given: Any) -> None:
+        super().__init_subclass__(**given)
+        if "__repr__" not in cls.__dict__:
+            # attrs writes fields by their attributes; a rule is written as it is made.
+            cls.__repr__ = LearningRule.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        """Return what makes the rule again; options by keyword only where they are set."""
+        if not has(type(self)):
+            return object.__repr__(self)
+        shown = ", ".join(
+            f"{f.alias}={getattr(self, f.name)!r}" for f in fields(cast(Any, type(self)))
+            if f.init and f.repr and not (f.kw_only and getattr(self, f.name) == f.default)
+        )  # fmt: skip
+        return f"{type(self).__name__}({shown})"
+
+    @property
+    def default_window(self) -> int:
+        return 1 if self.signal.symmetric else 0
 
     @property
     def modulated(self) -> bool:

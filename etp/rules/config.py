@@ -144,7 +144,7 @@ class RuleConfig(OnlineRule):
         return self
 
     @property
-    def default_window(self) -> int:  # type: ignore[override]
+    def default_window(self) -> int:
         """See `LearningRule`."""
         return self.window
 

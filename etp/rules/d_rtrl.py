@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
-from attrs import frozen
+from attrs import field, frozen
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .base import TraceRule, Traces
 from .registry import register
 
@@ -24,6 +26,13 @@ class DRTRL(TraceRule):
     with :math:`D^t` the position-wise part of :math:`\partial h^t/\partial h^{t-1}` (one block of
     states by states at each position) and :math:`u^t = \partial h^t/\partial y^t`.
 
+    Parameters
+    ----------
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
+
+    Notes
+    -----
     Memory
         one number per weight, state of the group and example.
     Time
@@ -39,6 +48,8 @@ class DRTRL(TraceRule):
     >>> etp.rules.resolve("d_rtrl")
     DRTRL()
     """
+
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "d_rtrl"
     aliases = ("drtrl",)

@@ -9,6 +9,7 @@ import sys
 from attrs import frozen
 
 from ..signals.base import Signal
+from ..signals.words import snake
 from .base import LearningRule, OnlineRule
 from .registry import registered
 
@@ -66,7 +67,7 @@ def facts(kind: type[LearningRule]) -> RuleFacts:
         told["Memory"], told["Time"], told["Exactness"], told["Reference"],
         window=rule.default_window if online else None,
         scope=_scope(rule.default_scope) if online else None,
-        signal=signal_words(rule.signal), point=None if rule.point is None else repr(rule.config()),
+        signal=signal_word(rule.signal), point=None if rule.point is None else repr(rule.config()),
     )  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def _parameters(kind: type[LearningRule], text: str) -> dict[str, str]:
 
 def _shown(default: object) -> str:
     if isinstance(default, Signal):
-        return repr(signal_words(default))
+        return repr(signal_word(default))
     return repr(default) if isinstance(default, (int, float, str, type(None))) else "..."
 
 
@@ -104,7 +105,6 @@ def _scope(text: str) -> str:
     return text.replace(str(sys.maxsize), "all")
 
 
-def signal_words(signal: Signal) -> str:
-    """Return the words of the name of a signal's class."""
-    name = type(signal).__name__
-    return " ".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z][a-z]*", name)).lower()
+def signal_word(signal: Signal) -> str:
+    """Return the word for a signal, the name of its class."""
+    return snake(type(signal))

@@ -54,7 +54,7 @@ class KFRTRL(TraceRule):
     --------
     >>> import etp
     >>> etp.rules.resolve("kf_rtrl")
-    KFRTRL(signal=Symmetric())
+    KFRTRL(feedback=Symmetric())
     """
 
     signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback")

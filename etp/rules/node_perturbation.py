@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 class LossDifference(Signal):
     """What noise makes of the loss; no derivative arrives at the states."""
 
-    why = "the loss of a noisy copy takes the place of its derivative, up to sigma squared"
+    why = (
+        "the loss of a noisy copy takes the place of its derivative, up to sigma squared; spikes "
+        "answer to noise only where it makes them flip, so give units that spike a sigma near "
+        "their distance to the threshold"
+    )
 
     def arriving(self, at: Boundary) -> Arriving:
         return {}, {}
@@ -47,7 +51,10 @@ class NodePerturbation(StepRule):
     Parameters
     ----------
     sigma
-        Standard deviation of the noise. Spikes answer to noise of the size of their threshold.
+        Standard deviation of the noise. Spikes answer to noise only where it makes them flip: with
+        a sigma far below the distance of units to their threshold no spike does, and all that is
+        learned of the loss through them is exactly zero. Give such models a sigma of the order of
+        that distance, such as 0.1 for a threshold of 1.
     decay
         Decay :math:`\lambda` of the eligibility; 1 forgets nothing.
 

@@ -12,6 +12,8 @@ from attrs import field, frozen
 from etp_ir import ops
 from etp_ir.tracer import Tracer
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .algebra import Vec
 from .base import PER_INPUT, PER_RESULT, PER_WEIGHT, Slot, TraceRule, Traces
 from .checks import count
@@ -41,6 +43,8 @@ class OK(TraceRule):
     ----------
     rank
         Number :math:`r` of products.
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
 
     Notes
     -----
@@ -62,6 +66,7 @@ class OK(TraceRule):
     """
 
     rank: int = field(default=1, validator=count)
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "ok"
     aliases = ("r_ok", "kronecker_sum")

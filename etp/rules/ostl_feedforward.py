@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
-from attrs import frozen
+from attrs import field, frozen
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .base import TraceRule, Traces
 from .registry import register
 
@@ -25,6 +27,11 @@ class OSTLFeedforward(TraceRule):
     with :math:`D` the transition of each unit by itself: the published contraction on the trace of
     `DRTRL`.
 
+    Parameters
+    ----------
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
+
     Notes
     -----
     Memory
@@ -43,6 +50,8 @@ class OSTLFeedforward(TraceRule):
     >>> etp.rules.resolve("ostl_feedforward")
     OSTLFeedforward()
     """
+
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "ostl_feedforward"
     aliases = ("ostlfeedforward",)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
-from attrs import frozen
+from attrs import field, frozen
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .base import TraceRule, Traces
 from .registry import register
 
@@ -26,6 +28,11 @@ class OSTLRecurrent(TraceRule):
     with the whole Jacobian :math:`H` of each layer, recurrent weights included; what one layer
     hands on to another in later steps is left out.
 
+    Parameters
+    ----------
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
+
     Notes
     -----
     Memory
@@ -43,6 +50,8 @@ class OSTLRecurrent(TraceRule):
     >>> etp.rules.resolve("ostl_recurrent").default_scope
     'group'
     """
+
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "ostl_recurrent"
     aliases = ("ostl", "ostlrecurrent")

@@ -13,7 +13,8 @@ from ..signals.base import Signal
 from ..signals.slopes import MeanSlopes
 from .algebra import Vec
 from .base import PER_INPUT, PER_RESULT, PER_WEIGHT, Kind, TraceRule, Traces
-from .checks import decay, flag
+from .checks import decay, flag, optional
+from .leaks import leak_of, told_leak
 from .registry import register
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class OTPE(TraceRule):
     Parameters
     ----------
     leak
-        The leak :math:`\lambda` that all layers share, to be given as it is in the model.
+        The leak :math:`\lambda` that all layers share, to be given as it is in the model. Where
+        none is given 0.5 is assumed, and the reason of the status says so.
     factorised
         Whether to keep two vectors in place of two numbers per weight (F-OTPE).
     leaky_readout
@@ -68,17 +70,23 @@ class OTPE(TraceRule):
     MeanSlopes(leak=0.9)
     """
 
-    leak: float = field(default=0.5, validator=decay)
+    leak: float | None = field(default=None, validator=optional(decay))
     factorised: bool = field(default=False, validator=flag)
     leaky_readout: bool = field(default=False, validator=flag)
     signal: Signal = field(init=False, repr=False, default=Factory(
-        lambda self: MeanSlopes(self.leak), takes_self=True
+        lambda self: MeanSlopes(leak_of(self.leak), why=self.approximation), takes_self=True
     ))  # fmt: skip
 
     name = "otpe"
     default_window = 0
     emits = True
-    approximation = "what later layers keep of past spikes is estimated with one leak"
+
+    @property
+    def approximation(self) -> str:  # type: ignore[override]
+        return (
+            "what later layers keep of past spikes is estimated with one leak, "
+            f"{told_leak(self.leak)}; credit passes them by running means of their slopes"
+        )
 
     @property
     def counts_steps(self) -> bool:  # type: ignore[override]
@@ -91,11 +99,12 @@ class OTPE(TraceRule):
         return {"E": PER_WEIGHT, "R": PER_WEIGHT}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
-        left = self.leak if self.leaky_readout or rel.relayed else 0.0
+        leak = leak_of(self.leak)
+        left = leak if self.leaky_readout or rel.relayed else 0.0
         if not self.factorised:
             E = rel.D @ e["E"] + rel.u * rel.x
             return {"E": E, "R": left * e["R"] + E}
-        x = self.leak * e["x"] + rel.pre
+        x = leak * e["x"] + rel.pre
         # The weight of the old mean in the new one, of r = (1 - leak^t) / (1 - leak).
         power = ops.pow_(left, ops.add(rel.count, 1.0)) if left else 0.0
         w = ops.div(ops.sub(left, power), ops.sub(1.0, power)) if left else 0.0

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any, final
 
 from attrs import Factory, field, frozen
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .algebra import Vec
 from .base import PER_INPUT, PER_RESULT, TraceRule, Traces
-from .checks import decay, word
+from .checks import decay, optional, word
+from .leaks import leak_of, told_leak
 from .registry import register
 
 if TYPE_CHECKING:
@@ -32,11 +35,14 @@ class OTTT(TraceRule):
     Parameters
     ----------
     leak
-        The leak :math:`\lambda` of the units, to be given as it is in the model.
+        The leak :math:`\lambda` of the units, to be given as it is in the model. Where none is
+        given 0.5 is assumed, and the reason of the status says so.
     mode
         ``"A"`` where gradients are accumulated over a sequence, ``"O"`` where weights change
         after each step. Trace and gradient are the same; it is when `Learner.fit` updates,
         unless told otherwise: ``update="sequence"`` or ``update="step"``.
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
 
     Notes
     -----
@@ -57,24 +63,28 @@ class OTTT(TraceRule):
     OTTT(leak=0.9, mode='O')
     """
 
-    leak: float = field(default=0.5, validator=decay)
+    leak: float | None = field(default=None, validator=optional(decay))
     mode: str = field(default="O", validator=word(A="gradients are accumulated", O="online"))
 
     default_update: str | int = field(init=False, repr=False, eq=False, default=Factory(
         lambda self: "sequence" if self.mode == "A" else "step", takes_self=True
     ))  # fmt: skip
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "ottt"
     default_window = 0
     traces = {"x": PER_INPUT, "u": PER_RESULT}
-    approximation = "one leak, the rule's, takes the place of the transition"
+
+    @property
+    def approximation(self) -> str:  # type: ignore[override]
+        return f"one leak, {told_leak(self.leak)}, takes the place of the transition"
 
     @property
     def point(self) -> Mapping[str, Any] | None:  # type: ignore[override]
-        return {"storage": "factorised", "recursion": None, "pre": f"trace({self.leak})"}
+        return {"storage": "factorised", "recursion": None, "pre": f"trace({leak_of(self.leak)})"}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
-        return {"x": self.leak * e["x"] + rel.pre, "u": rel.u}
+        return {"x": leak_of(self.leak) * e["x"] + rel.pre, "u": rel.u}
 
     def gradient(self, rel: RelationView, e: Traces, ell: Vec) -> Any:
         return (ell @ e["u"]) * e["x"]

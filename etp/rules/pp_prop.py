@@ -10,6 +10,8 @@ from attrs import field, frozen
 from etp_ir import ops
 
 from ..filters import PresynapticTrace
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .algebra import Vec
 from .base import PER_INPUT, PER_RESULT, Slot, TraceRule, Traces
 from .checks import integer, real, wrong
@@ -47,6 +49,8 @@ class PPProp(TraceRule):
         :math:`\alpha` in [0, 1), or a rank r >= 1 standing for (r - 1)/(r + 1).
     decay_f
         :math:`\alpha_f`, the same way; :math:`\alpha` unless it is given.
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
 
     Notes
     -----
@@ -72,6 +76,8 @@ class PPProp(TraceRule):
     @decay_f.default
     def _same(self) -> float:
         return self.decay
+
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "pp_prop"
     aliases = ("es_d_rtrl", "esd_rtrl", "ppprop")

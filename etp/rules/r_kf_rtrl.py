@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
-from attrs import frozen
+from attrs import field, frozen
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .algebra import Vec
 from .base import PER_WEIGHT, Kind, Slot, TraceRule, Traces
 from .ratios import ratio
@@ -31,6 +33,11 @@ class RKFRTRL(TraceRule):
     :math:`u = \partial h/\partial y`, :math:`h` all states. :math:`A_i B_{kj}` has the influence
     of :math:`w_{ji}` on :math:`h_k` as its mean, and the gradient is :math:`(\ell B) \otimes A`.
 
+    Parameters
+    ----------
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
+
     Notes
     -----
     Memory
@@ -49,6 +56,8 @@ class RKFRTRL(TraceRule):
     >>> etp.rules.resolve("r_kf_rtrl")
     RKFRTRL()
     """
+
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "r_kf_rtrl"
     default_window = 0

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, final
 
-from attrs import frozen
+from attrs import field, frozen
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .base import TraceRule, Traces
 from .registry import register
 
@@ -21,6 +23,13 @@ class RTRL(TraceRule):
 
     .. math:: M^t = J^t M^{t-1} + \partial h^t/\partial\theta
 
+    Parameters
+    ----------
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
+
+    Notes
+    -----
     Memory
         number of states times number of parameters, per example; less where influence provably
         stays at one position.
@@ -37,6 +46,8 @@ class RTRL(TraceRule):
     >>> etp.rules.resolve("rtrl")
     RTRL()
     """
+
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "rtrl"
     default_scope = "full"

@@ -10,6 +10,8 @@ from attrs import field, frozen
 from etp_ir import ops
 from etp_ir.tracer import Tracer
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .algebra import Named, Vec
 from .base import Slot, TraceRule, Traces
 from .checks import count
@@ -39,6 +41,8 @@ class SKRTRL(TraceRule):
     ----------
     rank
         Number r of products.
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
 
     Notes
     -----
@@ -64,6 +68,7 @@ class SKRTRL(TraceRule):
     """
 
     rank: int = field(default=1, validator=count)
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "sk_rtrl"
     aliases = ("sketched_rtrl",)

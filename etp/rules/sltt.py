@@ -11,6 +11,8 @@ from etp_ir import ops
 from etp_ir.errors import ETPError
 
 from ..given import mistake
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .algebra import Named, Vec
 from .base import PER_INPUT, PER_RESULT, Slot, TraceRule, Traces
 from .checks import count, optional
@@ -37,6 +39,8 @@ class SLTT(TraceRule):
         Steps of a sequence, which the choice of K needs to know. They are drawn one after the
         other: a step is taken with the probability that the number of those still wanted has among
         those still to come.
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
 
     Notes
     -----
@@ -58,6 +62,7 @@ class SLTT(TraceRule):
 
     steps: int | None = field(default=None, validator=optional(count))
     length: int | None = field(default=None, validator=optional(count))
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "sltt"
     default_window = 0

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, final
 
 from attrs import Factory, field, frozen
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .base import TraceRule, Traces
 from .checks import count
 from .registry import register
@@ -31,6 +33,8 @@ class SnAp(TraceRule):
     n
         Steps: 1 keeps the own position of each weight, self-connections included; as many as the
         graph of the units is wide keep everything.
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
 
     Notes
     -----
@@ -54,6 +58,7 @@ class SnAp(TraceRule):
     default_scope: str = field(init=False, repr=False, eq=False, default=Factory(
         lambda self: f"sparse_n({self.n})", takes_self=True
     ))  # fmt: skip
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "snap"
     default_window = 0

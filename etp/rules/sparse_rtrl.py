@@ -5,8 +5,10 @@ from __future__ import annotations
 from sys import maxsize
 from typing import TYPE_CHECKING, final
 
-from attrs import frozen
+from attrs import field, frozen
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .base import TraceRule, Traces
 from .registry import register
 
@@ -26,6 +28,11 @@ class SparseRTRL(TraceRule):
     ``"sparse_n(n)"`` with as many steps as the graph of the units is wide. Weights that a mask
     leaves out of a sparse product have no trace at all.
 
+    Parameters
+    ----------
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
+
     Notes
     -----
     Memory
@@ -44,6 +51,8 @@ class SparseRTRL(TraceRule):
     >>> etp.rules.resolve("sparse_rtrl")
     SparseRTRL()
     """
+
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "sparse_rtrl"
     default_scope = f"sparse_n({maxsize})"

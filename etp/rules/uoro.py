@@ -53,7 +53,7 @@ class UORO(StepRule):
     --------
     >>> import etp
     >>> etp.rules.resolve("uoro")
-    UORO(signal=Symmetric())
+    UORO(feedback=Symmetric())
     """
 
     signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback")

@@ -84,4 +84,6 @@ def choose(
     else:
         why = (f"weights are fixed for {length} steps; {width} of them fill "
                f"{CHUNK_BYTES // 2**20} MiB")  # fmt: skip
+    if not linear:
+        why += "; within a chunk traces advance step by step, as this rule's are not linear"
     return Choice(Plan(mode, width), f"chunk({width})", why)

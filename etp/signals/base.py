@@ -42,12 +42,15 @@ class Signal(ABC):
 
     Attributes
     ----------
+    words
+        Words for it beside the name of its class in snake case.
     symmetric
         Whether it is the derivative of the loss.
     why
         What is approximate about it.
     """
 
+    words: ClassVar[tuple[str, ...]] = ()
     symmetric: ClassVar[bool] = False
     why: str = "the learning signal is no derivative of the loss"
 

@@ -64,6 +64,7 @@ class SyntheticGradient(Signal):
     Jaderberg et al., ICML 2017; as written by Marschall, Cho and Savin, JMLR 21(135), 2020.
     """
 
+    words = ("bootstrapped",)
     rate: float = field(default=0.01, validator=not_negative)
     every: int = field(default=5, validator=count)
     seed: int = field(default=0, validator=seed)

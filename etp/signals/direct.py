@@ -64,6 +64,7 @@ class DirectRandom(_Direct):
     Nøkland, NeurIPS 2016.
     """
 
+    words = ("direct", "direct_feedback_alignment")
     why = "the error reaches each layer through a fixed random matrix"
     seed: int = field(default=0, validator=seed)
     scale: float | None = field(default=None, validator=optional(not_negative))
@@ -91,6 +92,7 @@ class DirectTarget(_Direct):
     in Neuroscience 2023 (OSTTP).
     """
 
+    words = ("target",)
     why = "the target reaches each layer through a fixed random matrix, and no error does"
     seed: int = field(default=0, validator=seed)
     scale: float | None = field(default=None, validator=optional(not_negative))

@@ -107,6 +107,7 @@ class Random(_Feedback):
     11:3625, 2020.
     """
 
+    words = ("feedback_alignment",)
     seed: int = field(default=0, validator=seed)
     scale: float | None = field(default=None, validator=optional(not_negative))
 
@@ -125,6 +126,7 @@ class SignMatched(_Feedback):
     Liao, Leibo and Poggio, AAAI 2016.
     """
 
+    words = ("sign",)
     seed: int = field(default=0, validator=seed)
     scale: float | None = field(default=None, validator=optional(not_negative))
 

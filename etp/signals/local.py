@@ -34,6 +34,7 @@ class LocalReadout(Signal):
     Kaiser, Mostafa and Neftci, Frontiers in Neuroscience 14:424, 2020 (DECOLLE).
     """
 
+    words = ("local",)
     why = "each layer learns from a random readout of its own"
     seed: int = field(default=0, validator=seed)
     scale: float | None = field(default=None, validator=optional(not_negative))

@@ -12,7 +12,7 @@ from etp_ir.core import Node, Value
 from etp_ir.tracer import Tracer
 from etp_ir.transforms.vjp import pullback
 
-from ..checks import decay
+from ..checks import decay, text
 from .base import Arriving, Signal
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ class MeanSlopes(Signal):
     ----------
     leak
         The leak :math:`\lambda`.
+    why
+        What is approximate about it, in words.
 
     References
     ----------
@@ -41,8 +43,10 @@ class MeanSlopes(Signal):
     """
 
     leak: float = field(validator=decay)
-
-    why = "credit passes later layers by running means of their slopes"
+    why: str = field(
+        default="credit passes later layers by running means of their slopes", repr=False, eq=False,
+        kw_only=True, validator=text,
+    )  # fmt: skip
 
     def kept(self, structure: Structure) -> Mapping[str, tuple[int, ...]]:
         found = {n: node.output.type.shape for n, node in _spikes(structure).items()}

@@ -13,8 +13,9 @@ from pathlib import Path
 from textwrap import dedent
 
 from etp.rules.axes import choices, legal
-from etp.rules.facts import RuleFacts, every
+from etp.rules.facts import RuleFacts, every, signal_word
 from etp.rules.laws import LAWS
+from etp.signals import Signal
 
 HEAD = """\
 # Learning rules
@@ -52,7 +53,8 @@ print(etp.rules.resolve("ottt(0.9)").config())
 RuleConfig(storage=Factorised(), recursion=None, pre=PresynapticTrace(decay=0.9))
 ```
 
-What may stand on each axis:
+What may stand on each axis (a signal by the word for its class in `etp.signals`, or an object of it; rules with a name
+take the same as `feedback=`, as in `etp.D_RTRL(feedback="random")`, and window 0 with it):
 
 """  # noqa: E501
 
@@ -118,12 +120,12 @@ def _axes() -> str:
     lines = ["| axis | values |", "| --- | --- |"]
     for axis, values in choices().items():
         if axis != "window":
-            lines.append(f"| `{axis}` | {', '.join(f'`{_value(axis, x)}`' for x in values)} |")
+            lines.append(f"| `{axis}` | {', '.join(f'`{_value(x)}`' for x in values)} |")
     return "\n".join(lines) + "\n" + FREE
 
 
-def _value(axis: str, x: object) -> str:
-    return f"etp.signals.{type(x).__name__}" if axis == "signal" else legal(x)
+def _value(x: object) -> str:
+    return repr(signal_word(x)) if isinstance(x, Signal) else legal(x)
 
 
 def _laws() -> str:

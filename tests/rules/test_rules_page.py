@@ -34,7 +34,7 @@ def test_the_words_of_an_entry() -> None:
     assert "kappa=0.0" in found.parameters
     assert found.point == "RuleConfig()"
     assert facts(rules.BPTT).window is None
-    assert facts(rules.OSTTP).signal == "direct target"
+    assert facts(rules.OSTTP).signal == "direct_target"
     assert [f.name for f in every()] == sorted(rules.registered())
 
 
