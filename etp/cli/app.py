@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -40,7 +41,8 @@ def one_line(text: str) -> str:
 
     Where in our own commands the library was called is no news to a user.
     """
-    lines = [line for line in text.splitlines() if not line.startswith("  called at ")]
+    ours = ("  called at ", f"  at {Path(__file__).parent}")
+    lines = [line for line in text.splitlines() if not line.startswith(ours)]
     shows = any(line.startswith(" ") for line in lines)
     return "\n".join(lines) if shows else "; ".join(lines)
 
