@@ -90,8 +90,8 @@ def compile(
         window = given.default_window
     window = as_count(window, "window", least=0)
     batch_size = as_count(batch_size, "batch_size")
-    schedule = given.default_schedule if schedule == "auto" else schedule
     parse_schedule(schedule)
+    schedule = given.default_schedule if schedule == "auto" else schedule
     stored = None if trace_dtype is None else _float(trace_dtype, "trace_dtype")
     runner = backends.get(backend)
     for kind_of in (dtype, trace_dtype):

@@ -109,7 +109,10 @@ def _run(
             held[name] = np.asarray(given(held) if callable(given) else given, held[name].dtype)
     found = []
     # Traces of the two may have one name, and each has its own.
-    own = [{p.name: held[p.name] for p in program.inputs_of("trace")} for program in programs]
+    own = [
+        {p.name: _random(rng, "trace", p.type) for p in program.inputs_of("trace")}
+        for program in programs
+    ]
     for _ in range(STEPS_PROBED):
         held |= {
             n: _random(rng, p.role.kind, p.type, scale) for n, p in ports.items() if _varies(p)
