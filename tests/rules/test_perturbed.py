@@ -40,7 +40,7 @@ def test_node_perturbation_has_its_own_window():
             build("gru"), "node_perturbation", square, backend="numpy", window=1,
             example=(np.zeros(2), np.zeros(2)),
         )  # fmt: skip
-    with pytest.raises(etp.ETPError, match="size of the noise"):
+    with pytest.raises(etp.ETPError, match="sigma of NodePerturbation"):
         etp.rules.NodePerturbation(sigma=0.0)
 
 
