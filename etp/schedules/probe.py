@@ -102,7 +102,7 @@ def _tried(*given: Any) -> list[list[dict[str, Array]]]:
 
 def _run(
     steps: Steps, programs: list[Program], point: int, constants: Mapping[str, Any],
-    params: Mapping[str, Any], integers: int = 2,
+    params: Mapping[str, Any], *, integers: int = 2,
 ) -> list[list[dict[str, Array]]]:  # fmt: skip
     """Return the gradients of both programs at every step, from one random state."""
     rng = np.random.default_rng(point)
