@@ -199,6 +199,16 @@ class TraceRule(OnlineRule):
         return ell @ e["e"]
 
 
+class InfluenceRule(TraceRule):
+    r"""A rule whose trace is the influence within its scope.
+
+    .. math:: \varepsilon^t = D^t\,\varepsilon^{t-1} + u^t \otimes x^t
+    """
+
+    def advance(self, rel: RelationView, e: Traces) -> Traces:
+        return {"e": rel.D @ e["e"] + rel.u * rel.x}
+
+
 class StepRule(OnlineRule):
     """A rule written on the whole step: on vectors over all states and all parameters.
 

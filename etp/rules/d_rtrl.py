@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from attrs import field, frozen
 
 from ..signals.base import SYMMETRIC, Signal
 from ..signals.words import as_signal
-from .base import TraceRule, Traces
+from .base import InfluenceRule
 from .registry import register
-
-if TYPE_CHECKING:
-    from ..compiler.view import RelationView
 
 
 @final
 @register
 @frozen
-class DRTRL(TraceRule):
+class DRTRL(InfluenceRule):
     r"""Diagonal real-time recurrent learning.
 
     .. math:: \varepsilon^t = D^t\,\varepsilon^{t-1} + u^t \otimes \partial y^t / \partial w
@@ -54,6 +51,3 @@ class DRTRL(TraceRule):
     name = "d_rtrl"
     aliases = ("drtrl",)
     point = {}
-
-    def advance(self, rel: RelationView, e: Traces) -> Traces:
-        return {"e": rel.D @ e["e"] + rel.u * rel.x}

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from attrs import Factory, field, frozen
 
 from ..signals.base import Signal
 from ..signals.cell_types import CellTypes
 from ..signals.recurrent import Types, as_types
-from .base import TraceRule, Traces
+from .base import InfluenceRule
 from .checks import flag, seed
 from .registry import register
-
-if TYPE_CHECKING:
-    from ..compiler.view import RelationView
 
 
 @final
 @register
 @frozen
-class MDGL(TraceRule):
+class MDGL(InfluenceRule):
     r"""Multi-digraph learning, online.
 
     .. math::
@@ -66,6 +63,3 @@ class MDGL(TraceRule):
 
     name = "mdgl"
     default_window = 0
-
-    def advance(self, rel: RelationView, e: Traces) -> Traces:
-        return {"e": rel.D @ e["e"] + rel.u * rel.x}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from attrs import field, frozen
 
 from ..signals.base import SYMMETRIC, Signal
 from ..signals.words import as_signal
-from .base import TraceRule, Traces
+from .base import InfluenceRule
 from .registry import register
-
-if TYPE_CHECKING:
-    from ..compiler.view import RelationView
 
 
 @final
 @register
 @frozen
-class OSTLFeedforward(TraceRule):
+class OSTLFeedforward(InfluenceRule):
     r"""Online spatio-temporal learning of feed-forward layers.
 
     .. math:: \varepsilon^t = D^t\,\varepsilon^{t-1} + u^t \otimes x^t, \qquad
@@ -57,6 +54,3 @@ class OSTLFeedforward(TraceRule):
     aliases = ("ostlfeedforward",)
     default_window = 0
     point = {}
-
-    def advance(self, rel: RelationView, e: Traces) -> Traces:
-        return {"e": rel.D @ e["e"] + rel.u * rel.x}

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from attrs import field, frozen
 
 from ..signals.base import SYMMETRIC, Signal
 from ..signals.words import as_signal
-from .base import TraceRule, Traces
+from .base import InfluenceRule
 from .registry import register
-
-if TYPE_CHECKING:
-    from ..compiler.view import RelationView
 
 
 @final
 @register
 @frozen
-class OSTLRecurrent(TraceRule):
+class OSTLRecurrent(InfluenceRule):
     r"""Online spatio-temporal learning, with the recurrent Jacobian.
 
     .. math::
@@ -58,6 +55,3 @@ class OSTLRecurrent(TraceRule):
     default_scope = "group"
     default_window = 0
     point = {}
-
-    def advance(self, rel: RelationView, e: Traces) -> Traces:
-        return {"e": rel.D @ e["e"] + rel.u * rel.x}

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from attrs import field, frozen
 
 from ..signals.base import Signal
 from ..signals.direct import DirectTarget
 from ..signals.words import as_signal
-from .base import TraceRule, Traces
+from .base import InfluenceRule
 from .registry import register
-
-if TYPE_CHECKING:
-    from ..compiler.view import RelationView
 
 
 @final
 @register
 @frozen
-class OSTTP(TraceRule):
+class OSTTP(InfluenceRule):
     r"""Online spatio-temporal learning with target projection.
 
     .. math::
@@ -59,6 +56,3 @@ class OSTTP(TraceRule):
     default_scope = "group"
     default_window = 0
     point = {}
-
-    def advance(self, rel: RelationView, e: Traces) -> Traces:
-        return {"e": rel.D @ e["e"] + rel.u * rel.x}

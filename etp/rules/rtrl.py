@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from attrs import field, frozen
 
 from ..signals.base import SYMMETRIC, Signal
 from ..signals.words import as_signal
-from .base import TraceRule, Traces
+from .base import InfluenceRule
 from .registry import register
-
-if TYPE_CHECKING:
-    from ..compiler.view import RelationView
 
 
 @final
 @register
 @frozen
-class RTRL(TraceRule):
+class RTRL(InfluenceRule):
     r"""Real-time recurrent learning: the recurrence of D-RTRL with scope ``full``.
 
     .. math:: M^t = J^t M^{t-1} + \partial h^t/\partial\theta
@@ -52,6 +49,3 @@ class RTRL(TraceRule):
     name = "rtrl"
     default_scope = "full"
     point = {}
-
-    def advance(self, rel: RelationView, e: Traces) -> Traces:
-        return {"e": rel.D @ e["e"] + rel.u * rel.x}

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from attrs import Factory, field, frozen
 
 from ..signals.base import SYMMETRIC, Signal
 from ..signals.words import as_signal
-from .base import TraceRule, Traces
+from .base import InfluenceRule
 from .checks import count
 from .registry import register
-
-if TYPE_CHECKING:
-    from ..compiler.view import RelationView
 
 
 @final
 @register
 @frozen
-class SnAp(TraceRule):
+class SnAp(InfluenceRule):
     r"""Sparse n-step approximation.
 
     .. math:: M^t = Q_n \odot (J^t M^{t-1} + F^t)
@@ -63,6 +60,3 @@ class SnAp(TraceRule):
     name = "snap"
     default_window = 0
     point = {}
-
-    def advance(self, rel: RelationView, e: Traces) -> Traces:
-        return {"e": rel.D @ e["e"] + rel.u * rel.x}

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from sys import maxsize
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from attrs import field, frozen
 
 from ..signals.base import SYMMETRIC, Signal
 from ..signals.words import as_signal
-from .base import TraceRule, Traces
+from .base import InfluenceRule
 from .registry import register
-
-if TYPE_CHECKING:
-    from ..compiler.view import RelationView
 
 
 @final
 @register
 @frozen
-class SparseRTRL(TraceRule):
+class SparseRTRL(InfluenceRule):
     r"""Exact real-time recurrent learning that keeps no entry of the influence that stays zero.
 
     .. math:: M^t = J^t M^{t-1} + F^t
@@ -57,6 +54,3 @@ class SparseRTRL(TraceRule):
     name = "sparse_rtrl"
     default_scope = f"sparse_n({maxsize})"
     default_window = 0
-
-    def advance(self, rel: RelationView, e: Traces) -> Traces:
-        return {"e": rel.D @ e["e"] + rel.u * rel.x}

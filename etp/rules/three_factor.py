@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from typing import final
 
 from attrs import field, frozen
 
 from ..signals.base import Signal
 from ..signals.modulatory import Modulatory
 from ..signals.words import as_signal
-from .base import TraceRule, Traces
+from .base import InfluenceRule
 from .registry import register
-
-if TYPE_CHECKING:
-    from ..compiler.view import RelationView
 
 
 @final
 @register
 @frozen
-class ThreeFactor(TraceRule):
+class ThreeFactor(InfluenceRule):
     r"""Three-factor learning.
 
     .. math:: \varepsilon^t = D^t\,\varepsilon^{t-1} + u^t \otimes x^t, \qquad
@@ -58,6 +55,3 @@ class ThreeFactor(TraceRule):
     aliases = ("threefactor",)
     default_window = 0
     point = {}
-
-    def advance(self, rel: RelationView, e: Traces) -> Traces:
-        return {"e": rel.D @ e["e"] + rel.u * rel.x}
