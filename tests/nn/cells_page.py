@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from etp import nn
 from tests.nn.facts import STATUSES, facts
+from tests.pages import write_or_check
 
 HEAD = """\
 # Cells
@@ -90,14 +90,7 @@ def _section(name: str) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the page, or check it; return the exit status."""
-    (path,) = (Path(a) for a in arguments if a != "--check")
-    if "--check" not in arguments:
-        path.write_text(page())
-        return 0
-    stale = path.read_text() != page()
-    if stale:
-        sys.stderr.write(f"{path} is stale; run `python -m tests.nn.cells_page {path}`\n")
-    return int(stale)
+    return write_or_check(arguments, page, "tests.nn.cells_page")
 
 
 if __name__ == "__main__":

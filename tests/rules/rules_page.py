@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from textwrap import dedent
 
 from etp.rules.axes import choices, legal
@@ -67,6 +66,8 @@ LAWS_HEAD = """
 A point that breaks one of these laws is refused, and what is legal instead is named:
 
 """
+
+from tests.pages import write_or_check
 
 
 def page() -> str:
@@ -135,14 +136,7 @@ def _laws() -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the page, or check it; return the exit status."""
-    (path,) = (Path(a) for a in arguments if a != "--check")
-    if "--check" not in arguments:
-        path.write_text(page())
-        return 0
-    stale = path.read_text() != page()
-    if stale:
-        sys.stderr.write(f"{path} is stale; run `python -m tests.rules.rules_page {path}`\n")
-    return int(stale)
+    return write_or_check(arguments, page, "tests.rules.rules_page")
 
 
 if __name__ == "__main__":
