@@ -38,6 +38,7 @@ A rule need not have a name. `etp.RuleConfig` takes what stands on each axis of 
 import numpy as np
 
 import etp
+from tests.pages import write_or_check
 
 rng = np.random.default_rng(0)
 rule = etp.RuleConfig(recursion=0.9, pre="kappa(0.5)", post="double_exponential(0.2, 0.8)", signal="random")
@@ -66,8 +67,6 @@ LAWS_HEAD = """
 A point that breaks one of these laws is refused, and what is legal instead is named:
 
 """
-
-from tests.pages import write_or_check
 
 
 def page() -> str:
