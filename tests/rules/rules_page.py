@@ -15,6 +15,7 @@ from etp.rules.axes import choices, legal
 from etp.rules.facts import RuleFacts, every, signal_word
 from etp.rules.laws import LAWS
 from etp.signals import Signal
+from tests.pages import write_or_check
 
 HEAD = """\
 # Learning rules
@@ -38,7 +39,6 @@ A rule need not have a name. `etp.RuleConfig` takes what stands on each axis of 
 import numpy as np
 
 import etp
-from tests.pages import write_or_check
 
 rng = np.random.default_rng(0)
 rule = etp.RuleConfig(recursion=0.9, pre="kappa(0.5)", post="double_exponential(0.2, 0.8)", signal="random")
