@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 from attrs import define, field, frozen
 
 from etp_ir.core import Program
@@ -95,7 +97,6 @@ class Compiled:
     forms: Forms = field(init=False)
     streamed: bool = field(init=False, default=False)
     _sequences: dict[int, Sequences] = field(init=False, factory=dict)
-    _coinciding: frozenset[str] | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         o = self.options
@@ -127,16 +128,13 @@ class Compiled:
         """
         o = self.options
         truncated = self._truncated(stretch, length)
-        return statuses(self.structure, o.rule, o.window, truncated, self.coinciding)
+        return statuses(self.structure, o.rule, o.window, truncated, lambda: self._coinciding)
 
-    def coinciding(self) -> frozenset[str]:
-        """Return the parameters whose gradient is that of the influence after all."""
-        if self._coinciding is None:
-            o = self.options
-            self._coinciding = coinciding(
-                self.structure, o.rule, o.window, self.loss.constants, self.step.params
-            )
-        return self._coinciding
+    @cached_property
+    def _coinciding(self) -> frozenset[str] | None:
+        """The parameters whose gradient is that of the influence after all; None if not tried."""
+        o = self.options
+        return coinciding(self.structure, o.rule, o.window, self.loss.constants, self.step.params)
 
     def diagnostics(
         self, stretch: int, length: int, size: int | None,

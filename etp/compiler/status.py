@@ -19,11 +19,13 @@ from .pieces import Pieces
 from .structure import HiddenParamOpRelation, Structure
 from .uses import Use
 
-# Returns the parameters whose gradient is that of the influence, however the rule is written.
-Coinciding = Callable[[], Collection[str]]
+# Returns the parameters whose gradient is that of the influence, however the rule is written; None
+# where that was not tried.
+Coinciding = Callable[[], Collection[str] | None]
 # What is known by numbers is not told like what is known from the graph.
 MET = "at all points tried the rule gives the gradient of the influence, and "
 FOLLOWED = "every path through time is followed"
+UNTRIED = " (the model is too large to try whether that changes its gradient)"
 ALTERED = "replaces the transition or the source"
 EXACT, APPROXIMATE, DIRECT, UNREACHABLE = "exact", "approximate", "direct-only", "unreachable"
 UNBIASED = "unbiased"
@@ -96,11 +98,12 @@ class _Judge:
         why = self._otherwise(products)
         if why is None and not self.rule.unbiased:
             return found
-        if name in self._coinciding():
+        same = self._coinciding()
+        if same is not None and name in same:
             return Status(found.status, MET + found.reason) if found.status == EXACT else found
         if why is None and found.status == EXACT:
             return Status(UNBIASED, IN_THE_MEAN)
-        return Status(APPROXIMATE, why or found.reason)
+        return Status(APPROXIMATE, (why or found.reason) + (UNTRIED if same is None else ""))
 
     # -- what is followed within the scope --------------------------------------------------
     def _traced(self, value: Value, products: list[Use]) -> Status:

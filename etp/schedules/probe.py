@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from attrs import define, field
 
 from etp_ir.builder import Builder
 from etp_ir.core import Input, Program, Role
@@ -23,6 +24,7 @@ from etp_ir.passes.simplify import simplify
 from etp_ir.tracer import Tracer, operand
 from etp_ir.types import F64, U32, TensorType
 
+from ..compiler.report import cost
 from ..compiler.structure import Structure
 from ..keys import SEQUENCE
 from ..rules.base import LearningRule
@@ -40,43 +42,72 @@ TOLERANCE = 1e-9
 SINGLE = 1e-5
 # Gradients below it are of no use for a comparison.
 DEAD = 1e-6
-# Above this many elements of traces a probe would cost more than it tells.
-LARGEST = 2_000_000
+# Above this many elements of traces, or flops and bytes of a step, a probe would cost more than it
+# tells.
+LARGEST, LONGEST = 2_000_000, 100_000_000
 Array = np.ndarray[Any, Any]
 
 
 def coinciding(
     structure: Structure, rule: LearningRule, window: int, constants: Mapping[str, Any],
     params: Mapping[str, Any],
-) -> frozenset[str]:  # fmt: skip
+) -> frozenset[str] | None:  # fmt: skip
     """Return the parameters whose gradient is that of the influence within the scope.
 
     Parameters
     ----------
     params
         Values of the parameters. Where random ones give nothing finite, these are varied.
+
+    Returns
+    -------
+    frozenset or None
+        None if the model is too large to be tried.
     """
     window = min(window, 1)
     both = [Steps(structure, r, window, "probe") for r in (rule, resolve("d_rtrl"))]
     if sum(a.type.size for s in both for a in s.traces) > LARGEST:
-        return frozenset()
+        return None
     programs = [_step(steps) for steps in both]
+    if sum(sum(cost(program)) for program in programs) > LONGEST:
+        return None
     tolerance = TOLERANCE if both[0].dtype is F64 else SINGLE
-    names = [p.name for p in structure.program.inputs_of("param")]
-    live, same = dict.fromkeys(names, False), dict.fromkeys(names, True)
+    live: set[str] = set()
+    same = {p.name for p in structure.program.inputs_of("param")}
     for point in range(len(SCALES)):
-        found = _tried(both[0], programs, point, constants, {})
-        if not all(np.isfinite(x).all() for _, want in found for x in want.values()):
-            found = _tried(both[0], programs, point, constants, params)
-        if point and not all(np.isfinite(x).all() for _, want in found for x in want.values()):
+        found = _tried(both[0], programs, point, constants, {}, tolerance)
+        if not found.finite:
+            found = _tried(both[0], programs, point, constants, params, tolerance)
+        if point and not found.finite:
             continue  # beyond what the model was made for
-        for got, want in found:
-            for n in names:
-                size = float(np.abs(want[n]).max(initial=0.0))
-                off = float(np.abs(got[n] - want[n]).max(initial=0.0))
-                live[n] |= size > DEAD
-                same[n] &= bool(np.isfinite(want[n]).all()) and off <= tolerance * max(size, 1e-3)
-    return frozenset(n for n in names if same[n] and live[n])
+        live |= found.live
+        same -= found.different
+        if not same:
+            break
+    return frozenset(same & live)
+
+
+@define
+class _Comparison:
+    """What two programs' gradients have shown so far, from one random state."""
+
+    tolerance: float
+    live: set[str] = field(factory=set)
+    different: set[str] = field(factory=set)
+    finite: bool = True
+
+    def add(self, got: dict[str, Array], want: dict[str, Array]) -> None:
+        for n, exact in want.items():
+            size = float(np.abs(exact).max(initial=0.0))
+            if not np.isfinite(size):
+                self.finite = False
+                self.different.add(n)
+                continue
+            if size > DEAD:
+                self.live.add(n)
+            off = float(np.abs(got[n] - exact).max(initial=0.0))
+            if not off <= self.tolerance * max(size, 1e-3):
+                self.different.add(n)
 
 
 def _step(steps: Steps) -> Program:
@@ -92,7 +123,7 @@ def _step(steps: Steps) -> Program:
     return lower(simplify(b.finish(pairs)))
 
 
-def _tried(*given: Any) -> list[list[dict[str, Array]]]:
+def _tried(*given: Any) -> _Comparison:
     """Return what `_run` does; with no index but 0 where there is a table of one row."""
     try:
         return _run(*given)
@@ -102,9 +133,9 @@ def _tried(*given: Any) -> list[list[dict[str, Array]]]:
 
 def _run(
     steps: Steps, programs: list[Program], point: int, constants: Mapping[str, Any],
-    params: Mapping[str, Any], *, integers: int = 2,
-) -> list[list[dict[str, Array]]]:  # fmt: skip
-    """Return the gradients of both programs at every step, from one random state."""
+    params: Mapping[str, Any], tolerance: float, *, integers: int = 2,
+) -> _Comparison:  # fmt: skip
+    """Compare the gradients of both programs at every step, from one random state."""
     rng = np.random.default_rng(point)
     ports = {p.name: p for program in programs for p in program.inputs}
     scale = SCALES[point]
@@ -115,7 +146,7 @@ def _run(
         if name in held and not shared.learned:
             given = shared.initial
             held[name] = np.asarray(given(held) if callable(given) else given, held[name].dtype)
-    found = []
+    found = _Comparison(tolerance)
     # Traces of the two may have one name, and each has its own.
     own = [
         {p.name: _random(rng, "trace", p.type) for p in program.inputs_of("trace")}
@@ -140,7 +171,10 @@ def _run(
             {p.name: out[str(p.role)] for p in program.inputs_of("trace") if str(p.role) in out}
             for program, out in zip(programs, made, strict=True)
         ]
-        found.append([{k[5:-1]: x for k, x in out.items() if k[:5] == "grad("} for out in made])
+        got, want = ({k[5:-1]: x for k, x in out.items() if k[:5] == "grad("} for out in made)
+        found.add(got, want)
+        if len(found.different) == len(want):
+            break
     return found
 
 
