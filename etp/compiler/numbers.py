@@ -32,6 +32,8 @@ class StepNumbers:
         Key of the sequence.
     loss_weight
         Weight of this step's loss.
+    last
+        1 in the last step of a sequence and 0 elsewhere.
     """
 
     dtype: DType
@@ -41,6 +43,7 @@ class StepNumbers:
     key: Tracer | None = None
     sequence_key: Tracer | None = None
     loss_weight: Tracer | None = None
+    last: Tracer | None = None
     drawn: int = field(init=False, default=0)
 
     @property
@@ -48,6 +51,13 @@ class StepNumbers:
         """The number of steps that the traces have seen."""
         assert self.counted is not None, "a rule that counts steps says so: counts_steps = True"
         return self.counted
+
+    @property
+    def ends(self) -> Tracer:
+        """Whether the sequence ends with this step, as far as that is known."""
+        assert self.last is not None, "a rule that sees where a sequence ends says so: sees_end"
+        found: Tracer = ops.lt(0.5, self.last)
+        return found
 
     def uniform(
         self, shape: tuple[int, ...], *, per: str = "step", stream: int | None = None

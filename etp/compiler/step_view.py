@@ -104,6 +104,14 @@ class StepView(ModelView):
         return self.numbers.count
 
     @property
+    def ends(self) -> Tracer:
+        """Whether the sequence ends with this step; of a rule with ``sees_end``.
+
+        Steps of a stream never say so: nothing is known there of what comes.
+        """
+        return self.numbers.ends
+
+    @property
     def shared(self) -> Mapping[str, Tracer]:
         """The arrays that all examples share, by name."""
         return self.at.shared

@@ -222,11 +222,14 @@ class StepRule(OnlineRule):
     whole
         Whether `gradient` returns all that the step's loss gives to parameters that reach a state,
         at once: it is asked once in each step, and no window is differentiated beside it.
+    sees_end
+        Whether it is asked for where a sequence ends: ``step.ends``.
     """
 
     default_scope: str = "full"
     reads_step: ClassVar[bool] = False
     whole: ClassVar[bool] = False
+    sees_end: ClassVar[bool] = False
 
     @abstractmethod
     def arrays(self, model: ModelView) -> Mapping[str, Any]:

@@ -41,8 +41,8 @@ class TBPTT(StepRule):
         \delta^{e-i} = [i < k_1]\,\ell^{e-i} + (J^{e-i+1})^\top\delta^{e-i+1}, \qquad
         g^e = \sum_{i<k_2} (F^{e-i})^\top \delta^{e-i}
 
-    at the end e of every block of :math:`k_1` steps, and zero in between: the loss of step t
-    reaches back :math:`k_2 - (e - t)` steps, its own included.
+    at the end e of every block of :math:`k_1` steps and of the sequence, and zero in between: the
+    loss of step t reaches back :math:`k_2 - (e - t)` steps, its own included.
 
     Parameters
     ----------
@@ -53,7 +53,9 @@ class TBPTT(StepRule):
 
     Notes
     -----
-    A sequence that ends within a block ends without a pass: make its length a multiple of k1.
+    Where a sequence ends within a block, ``grad`` and ``fit`` let a pass back begin there, so
+    that no loss is left out. A stream knows no end: of ``step`` the losses since the last whole
+    block give nothing yet.
 
     Memory
         what the last k2 steps depended on: states, inputs, random words; and k1 signals.
@@ -84,6 +86,7 @@ class TBPTT(StepRule):
     approximation = "credit goes back so many steps, and what lies before them gets none"
     counts_steps = True
     whole = True
+    sees_end = True
 
     def arrays(self, model: ModelView) -> Mapping[str, Any]:
         waiting = {n: (self.k2, *shape) for n, shape in model.states.items()}
@@ -102,7 +105,12 @@ class TBPTT(StepRule):
         return {"past": step.record(e["past"]), "ell": ell}
 
     def gradient(self, step: StepView, e: Mapping[str, Any], ell: Bundle) -> Mapping[str, Any]:
-        return step.back(e["past"], {}, e["ell"], where=self._at(ops.add(step.count, 1.0)))
+        return step.back(e["past"], {}, e["ell"], where=self._ends(step))
+
+    def _ends(self, step: StepView) -> Tracer:
+        """Return whether a block ends with a step, or the sequence does."""
+        ends: Tracer = ops.or_(self._at(ops.add(step.count, 1.0)), step.ends)
+        return ends
 
     def _at(self, count: Tracer) -> Tracer:
         """Return whether a block begins after so many steps."""

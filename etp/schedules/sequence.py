@@ -31,7 +31,7 @@ from .adjoint import EXACT, AdjointStep, read_entry
 from .batching import batch_step
 from .forms import Forms
 from .lanes import Lane
-from .steps import BOUNDARY
+from .steps import BOUNDARY, ENDS
 from .traces import STEPS
 
 SUMMED = ("grad", "loss", "metric")
@@ -68,7 +68,7 @@ class Sequences:
     # -- batching ---------------------------------------------------------------------------
     def batched(self, program: Program, total: tuple[str, ...] = SUMMED) -> Program:
         """Return a step program for the batch; gradients and losses are summed over it."""
-        return batch_step(program, self.batch, shared=(STEPS, BOUNDARY), total=total)
+        return batch_step(program, self.batch, shared=(STEPS, BOUNDARY, ENDS), total=total)
 
     def _once(self, key: str, make: Any) -> Program:
         if key not in self._batched:

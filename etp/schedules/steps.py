@@ -35,6 +35,7 @@ from .traces import STEPS, TraceArray
 
 SEED = "loss_weight"
 BOUNDARY = "boundary"
+ENDS = "rule_ends"
 # First parts of the names of what is handed backwards in time, see `adjoint`.
 RESERVED = ("later.", "ahead.", "exact.", "product.", "source.", "optimizer.", "rule_")
 
@@ -333,6 +334,8 @@ class Steps:
                 port(f"rule_{per}", TensorType(U32, (2,)), Role("noise", (per,)))
                 for per in (STEP, SEQUENCE)
             )
+        if isinstance(self.rule, StepRule) and self.rule.sees_end:
+            numbers.last = port(ENDS, TensorType(self.dtype), "weight")
         return Opened(self, p, seed, held, shared, modulator, numbers)
 
     def later_inputs(self, p: Pieces) -> dict[str, Tracer]:

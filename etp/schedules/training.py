@@ -17,7 +17,9 @@ from etp_ir.tracer import Tracer, operand
 from etp_ir.transforms.roll import roll
 from etp_ir.types import TensorType
 
+from ..compiler.past import pushed
 from .sequence import CARRIED, SLICED, SUMMED, Plan, Sequences, call, part
+from .steps import ENDS
 
 # Output of a training program: the largest magnitude among the new parameters.
 LARGEST = "largest parameter"
@@ -42,13 +44,23 @@ def gradient_program(
     """Return the program from a sequence to gradients of parameters, loss and final states."""
     program = sequences.stretch(plan, length, entering=entering, leaving=leaving, outputs=outputs)
     b = Builder(f"{program.name}.gradient", share=True)
-    given = {p.name: Tracer(b, b.input(p.name, p.type, p.role)) for p in program.inputs}
+    given = {
+        p.name: _ending(b, p.type, not leaving) if p.name == ENDS
+        else Tracer(b, b.input(p.name, p.type, p.role))
+        for p in program.inputs
+    }  # fmt: skip
     out = call(b, program, given)
     grads = sequences.parameter_gradients(b, given, _weights(program, out))
     pairs: list[Any] = [(x.value, Role("grad", (name,))) for name, x in grads.items()]
     kept = [o for o in program.outputs if o.role.kind != "grad"]
     pairs += [(operand(b, out[o.key]), o.role) for o in kept]
     return cheapest_order(simplify(b.finish(pairs)))
+
+
+def _ending(b: Builder, type: TensorType, known: bool) -> Tracer:
+    """Return 1 in the last step of a sequence, where it is known to be that, and 0 elsewhere."""
+    none: Tracer = ops.full(b, type.shape, 0.0, type.dtype)
+    return pushed(none, ops.full(b, (), 1.0, type.dtype)) if known else none
 
 
 def _weights(program: Program, out: Mapping[str, Any]) -> dict[str, Tracer]:
@@ -95,6 +107,8 @@ class Training:
                 type = type.with_shape((self.length, *type.shape[1:]))
             if port.role.kind == "trace":
                 given[port.name] = ops.full(b, type.shape, 0, type.dtype)
+            elif port.name == ENDS:
+                given[port.name] = _ending(b, type, True)
             else:
                 given[port.name] = Tracer(b, b.input(port.name, type, port.role))
         out = call(b, block, given) if single else self._loop(b, block, given, n, rest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,7 @@ def drawn(rule, meet, backend="numpy", **options):
     return {n: np.asarray(g) for n, g in found.items()}
 
 
+@cache
 def by_loss(model):
     """Return the exact gradient by [step of the loss][parameter][step of the weight's use]."""
     x, y = data(LENGTH, BATCH)
@@ -84,7 +87,7 @@ def by_loss(model):
 def truncated(model, k1, k2):
     total = {}
     for t, shares in enumerate(by_loss(model)):
-        end = t + k1 - 1 - t % k1
+        end = min(t + k1 - 1 - t % k1, LENGTH - 1)
         for n, share in shares.items():
             total[n] = total.get(n, 0) + share[max(0, end - k2 + 1) : t + 1].sum(axis=0)
     return total
@@ -96,7 +99,7 @@ def close(got, want):
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 3), (3, 3), (3, 5), (2, 40)])
+@pytest.mark.parametrize(("k1", "k2"), [(1, 1), (1, 3), (2, 3), (3, 5), (2, 40), (4, 5)])
 def test_rolling(model, k1, k2):
     got = made(model, etp.rules.TBPTT(k1, k2)).grad(*data(LENGTH, BATCH), reduction="sum")[0]
     close(got, truncated(model, k1, k2))
@@ -122,8 +125,8 @@ def test_means_over_the_batch_are_met_again():
 
 
 def test_on_jax():
-    want = drawn("tbptt(2, 3)", True)
-    close(drawn("tbptt(2, 3)", True, backend="jax"), want)
+    want = drawn("tbptt(4, 5)", True)
+    close(drawn("tbptt(4, 5)", True, backend="jax"), want)
 
 
 def test_steps_of_a_stream_are_those_of_the_sequence():
@@ -138,6 +141,26 @@ def test_steps_of_a_stream_are_those_of_the_sequence():
         seen.append(float(np.abs(learner.gradients["cell.b_rec"]).max()))
     close(total, whole)
     assert [g > 0 for g in seen] == [False, True] * (LENGTH // 2)
+
+
+def test_losses_after_the_last_block_count_where_the_sequence_ends():
+    """Also where weights change in between: the pass at the end is that of the weights of then."""
+    x, y = (a[:4] for a in data(LENGTH, BATCH))
+    descent = etp.optim.sgd(0.1)
+    fitted, streamed, last = (
+        made("gru", rule, length=4) for rule in ("tbptt(3, 3)", "tbptt(3, 3)", "f_bptt(3)")
+    )
+    fitted.fit([(x, y)], optimizer=descent, update=1, progress=False)
+    for t in range(3):
+        streamed.step(x[t], y[t], optimizer=descent)
+        last.step(x[t], y[t])
+    last.params = streamed.params
+    last.step(x[3], y[3], optimizer=descent)
+    for n, w in fitted.params.items():
+        np.testing.assert_allclose(w, last.params[n], rtol=1e-11, atol=1e-13)
+        assert np.abs(w - streamed.params[n]).max() > 1e-6
+    whole = made("gru", "tbptt(40, 40)").grad(*data(LENGTH, BATCH))[0]
+    close(whole, made("gru", "bptt").grad(*data(LENGTH, BATCH))[0])
 
 
 def test_what_would_lose_losses_is_refused():
