@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, final
 
 from attrs import field, frozen
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .base import StepRule
 from .checks import count
 from .registry import register
@@ -30,6 +32,8 @@ class FBPTT(StepRule):
     ----------
     horizon
         Steps :math:`H` that a loss gives credit to, its own included.
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
 
     Notes
     -----
@@ -55,6 +59,7 @@ class FBPTT(StepRule):
     """
 
     horizon: int = field(default=4, validator=count)
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "f_bptt"
     aliases = ("future_facing_bptt",)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, final
 
 from attrs import field, frozen
 
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .base import StepRule
 from .bundle import Bundle
 from .checks import count
@@ -33,6 +35,8 @@ class ForwardGradient(StepRule):
     ----------
     probes
         Number :math:`K` of directions.
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
 
     Notes
     -----
@@ -41,8 +45,8 @@ class ForwardGradient(StepRule):
     Time
         one product with the derivative of the step for each direction.
     Exactness
-        unbiased while weights are fixed; its variance grows with the number of parameters over
-        :math:`K`.
+        unbiased while weights are fixed, if the signal is the derivative of the loss; its variance
+        grows with the number of parameters over :math:`K`.
     Reference
         Baydin et al., arXiv:2202.08587, 2022; Silver et al., ICLR 2022 (DODGE).
 
@@ -54,6 +58,7 @@ class ForwardGradient(StepRule):
     """
 
     probes: int = field(default=1, validator=count)
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "forward_gradient"
     aliases = ("dodge",)

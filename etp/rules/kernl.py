@@ -11,7 +11,8 @@ from attrs import field, frozen
 from etp_ir import ops
 
 from ..compiler.places import at_places
-from ..signals.base import Shared
+from ..signals.base import SYMMETRIC, Shared, Signal
+from ..signals.words import as_signal
 from ..statistics import batch_mean
 from .algebra import Vec
 from .base import StepRule
@@ -53,6 +54,8 @@ class KeRNL(StepRule):
         Rate :math:`\eta` at which the kernel is learned, from means over the batch.
     alpha
         First value of every :math:`\alpha`.
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
 
     Notes
     -----
@@ -75,6 +78,7 @@ class KeRNL(StepRule):
     sigma: float = field(default=1e-3, validator=not_negative)
     rate: float = field(default=1.0, validator=not_negative)
     alpha: float = field(default=0.8, validator=number)
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "kernl"
     default_window = 0

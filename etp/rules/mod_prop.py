@@ -12,7 +12,7 @@ from etp_ir import ops
 from etp_ir.errors import ModelError
 from etp_ir.tracer import Tracer
 
-from ..signals.base import Shared
+from ..signals.base import SYMMETRIC, Shared, Signal
 from ..signals.recurrent import (
     Recurrent,
     Types,
@@ -22,6 +22,7 @@ from ..signals.recurrent import (
     recurrent_products,
     type_arrays,
 )
+from ..signals.words import as_signal
 from .base import StepRule
 from .bundle import Bundle
 from .checks import count, number, seed
@@ -58,6 +59,8 @@ class ModProp(StepRule):
         Steps :math:`S` that modulators last.
     slope
         The typical slope :math:`\mu`.
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
 
     Notes
     -----
@@ -83,6 +86,7 @@ class ModProp(StepRule):
     taps: int = field(default=3, validator=count)
     slope: float = field(default=0.5, validator=number)
     seed: int = field(default=0, validator=seed)
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "mod_prop"
     aliases = ("modprop",)

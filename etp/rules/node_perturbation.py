@@ -46,7 +46,8 @@ class NodePerturbation(StepRule):
         g^t = (\tilde L^t - L^t)\,E^t
 
     A noisy copy of the states runs beside them, and the same readout and loss look at it. The
-    readout keeps its own gradient.
+    readout keeps its own gradient. It takes no ``feedback``: the loss itself is measured, and no
+    credit arrives at the states.
 
     Parameters
     ----------

@@ -11,6 +11,8 @@ from etp_ir import ops
 from etp_ir.errors import ETPError
 
 from ..given import mistake
+from ..signals.base import SYMMETRIC, Signal
+from ..signals.words import as_signal
 from .base import StepRule
 from .checks import count
 from .registry import register
@@ -50,6 +52,8 @@ class TBPTT(StepRule):
         Steps between two passes back, whose losses each pass counts.
     k2
         Steps that a pass goes back, at least ``k1``.
+    feedback
+        How credit arrives at the states: a signal or a word, see `etp.signals.words`.
 
     Notes
     -----
@@ -76,6 +80,7 @@ class TBPTT(StepRule):
 
     k1: int = field(default=1, validator=count)
     k2: int = field(default=4, validator=_reaches)
+    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     delayed: bool = field(init=False, repr=False, eq=False, default=Factory(
         lambda self: self.k1 > 1, takes_self=True

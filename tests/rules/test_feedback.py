@@ -11,8 +11,11 @@ import pytest
 
 import etp
 from etp import rules, signals
+from etp.compiler.step_view import ModelView
 from etp.rules import TraceRule
 from etp.signals.words import snake, words
+from tests.models import build
+from tests.rules.test_truncated import Early
 
 pytestmark = pytest.mark.filterwarnings("ignore::etp.CompilationWarning")
 
@@ -20,10 +23,10 @@ DRAWN = np.random.default_rng(3)
 X, Y = DRAWN.normal(size=(6, 2, 3)), DRAWN.normal(size=(6, 2, 2))
 WEIGHT = "layers.0.synapse.w_in"
 NAMES = {**vars(signals), **{kind.__name__: kind for kind in rules.registered().values()}}
-# Those whose signal was, as published, the derivative of the loss.
+# Those that hear any signal, and heard, as published, the derivative of the loss.
 TRUE = [
     n for n, kind in rules.registered().items()
-    if issubclass(kind, TraceRule) and kind().signal.symmetric
+    if "feedback" in {f.alias for f in attrs.fields(kind)} and kind().signal.symmetric
 ]  # fmt: skip
 
 
@@ -104,6 +107,64 @@ def test_a_signal_of_its_own_is_heard_by_default() -> None:
 
     np.testing.assert_allclose(gradient(Own()), gradient(etp.D_RTRL(feedback="random")))
     assert repr(Own()).startswith("<")
+
+
+# -- rules on the whole step, against those on its relations ----------------------------------
+RANDOM = rules.RTRL(feedback="random")
+XS, YS = DRAWN.normal(size=(7, 2, 2)), DRAWN.normal(size=(7, 2, 2))
+
+
+def whole(
+    model: str, rule: Any, length: int = 7, size: int = 2
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Return the gradients of the weights that reach a state, of a model without spikes."""
+    net = Early(np.random.default_rng(0)) if model == "early" else build(model)
+    made = etp.compile(
+        net, rule, "mse", backend="numpy", dtype="float64", length=length, window=0,
+        example=(XS[0, 0], YS[0, 0]),
+    )  # fmt: skip
+    reached = ModelView(made.engine.last()[0].structure).params
+    found = made.grad(XS[:length, :size], YS[:length, :size])[0]
+    return {n: np.asarray(found[n]) for n in reached}
+
+
+@pytest.mark.parametrize("model", ["gru", "early"])
+@pytest.mark.parametrize("rule", [
+    rules.TBPTT(1, 7, feedback="random"), rules.TBPTT(3, 9, feedback="random"),
+    rules.FBPTT(7, feedback="random"),
+])  # fmt: skip
+def test_what_goes_back_far_enough_hears_what_rtrl_hears(model: str, rule: Any) -> None:
+    same(whole(model, rule), whole(model, RANDOM), whole(model, "rtrl"))
+
+
+def test_a_forward_gradient_is_what_rtrl_hears_along_its_direction() -> None:
+    """(G . v) v of the true G tells v but for its sign, and (R . v) v is the same for both."""
+    of = {rule: flat(whole("gru", rule, size=1)) for rule in ("forward_gradient", "rtrl", RANDOM)}
+    v = of["forward_gradient"] / np.sqrt(of["rtrl"] @ of["forward_gradient"])
+    got = flat(whole("gru", rules.ForwardGradient(feedback="random"), size=1))
+    np.testing.assert_allclose(got, (of[RANDOM] @ v) * v, rtol=1e-9, atol=1e-11)
+    assert np.abs(got - of["forward_gradient"]).max() > 1e-2
+
+
+def test_a_kernel_that_does_not_learn_is_a_leak() -> None:
+    """Its matrix is the identity then, and the rule RFLO with its own leak."""
+    kernel = rules.KeRNL(rate=0.0, alpha=0.3, feedback="random")
+    same(whole("rnn", kernel), whole("rnn", rules.RFLO(leak=0.7)), whole("rnn", "rtrl"))
+
+
+def test_cells_that_are_types_of_their_own_hear_all_of_the_step_before() -> None:
+    rule = rules.ModProp(types=None, taps=1, feedback="random")
+    same(whole("rnn", rule, 2), whole("rnn", RANDOM, 2), whole("rnn", "rtrl", 2))
+
+
+def same(got: Any, want: Any, other: Any) -> None:
+    for n, x in want.items():
+        np.testing.assert_allclose(got[n], x, rtol=1e-9, atol=1e-11)
+        assert np.abs(x - other[n]).max() > 1e-4
+
+
+def flat(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    return np.concatenate([x.ravel() for x in arrays.values()])
 
 
 # -- as they are written --------------------------------------------------------------------
