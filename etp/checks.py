@@ -7,7 +7,7 @@ and what it belongs to, says how to mend it, and has the user's line.
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import signature
+from inspect import Signature, signature
 from math import isfinite
 from numbers import Real
 from operator import index
@@ -151,10 +151,15 @@ def made(kind: Callable[..., Any], what: str, args: Any, named: Any) -> Any:
     etp.ModelError
         If it does not take the arguments.
     """
-    takes = signature(kind)
+    bound(signature(kind), what, args, named)
+    return kind(*args, **named)
+
+
+def bound(takes: Signature, what: str, args: Any, named: Any) -> None:
+    """Raise `etp.ModelError`, with the parameters there are, unless the arguments fit them."""
     try:
         takes.bind(*args, **named)
     except TypeError as error:
-        names = ", ".join(str(p.replace(annotation=p.empty)) for p in takes.parameters.values())
-        raise mistake(ModelError, f"{what}: {error}", f"it takes ({names})") from None
-    return kind(*args, **named)
+        plain = [p.replace(annotation=p.empty) for p in takes.parameters.values()]
+        names = str(takes.replace(parameters=plain, return_annotation=Signature.empty))
+        raise mistake(ModelError, f"{what}: {error}", f"it takes {names}") from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from attrs import fields, frozen, has
@@ -11,6 +13,7 @@ from attrs import fields, frozen, has
 from etp_ir.errors import NotSupportedError
 
 from ..signals.base import SYMMETRIC, Shared, Signal
+from .checks import bound
 
 if TYPE_CHECKING:
     from ..compiler.step_view import ModelView, StepView
@@ -117,6 +120,8 @@ class LearningRule(ABC):
         if "__repr__" not in cls.__dict__:
             # attrs writes fields by their attributes; a rule is written as it is made.
             cls.__repr__ = LearningRule.__repr__  # type: ignore[method-assign]
+        if "__init__" in cls.__dict__:
+            cls.__init__ = _telling(cls.__init__)  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         """Return what makes the rule again; options by keyword only where they are set."""
@@ -158,6 +163,19 @@ class LearningRule(ABC):
         return RuleConfig(
             scope=self.default_scope, signal=self.signal, window=self.default_window, **self.point
         )
+
+
+def _telling(init: Callable[..., None]) -> Callable[..., None]:
+    """Return the same ``__init__``; of arguments that do not fit it says which there are."""
+    whole = signature(init)
+    takes = whole.replace(parameters=[*whole.parameters.values()][1:])
+
+    @wraps(init)
+    def made(self: LearningRule, *args: Any, **named: Any) -> None:
+        bound(takes, f"rule {type(self).__name__}", args, named)
+        init(self, *args, **named)
+
+    return made
 
 
 class OnlineRule(LearningRule):

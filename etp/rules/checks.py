@@ -1,6 +1,7 @@
 """Checks of the parameters of rules, shared with signals and filters: see `etp.checks`."""
 
 from ..checks import (
+    bound,
     count,
     decay,
     discount,
@@ -21,6 +22,6 @@ from ..checks import (
 )
 
 __all__ = [
-    "count", "decay", "discount", "flag", "function", "integer", "made", "not_negative", "number",
-    "optional", "positive", "real", "seed", "text", "whole", "word", "wrong",
+    "bound", "count", "decay", "discount", "flag", "function", "integer", "made", "not_negative",
+    "number", "optional", "positive", "real", "seed", "text", "whole", "word", "wrong",
 ]  # fmt: skip

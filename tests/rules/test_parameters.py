@@ -96,6 +96,32 @@ def test_words_are_signals() -> None:
         signals.VanRossum(feedback="randm")
 
 
+class Own(rules.TraceRule):
+    name = "own"
+
+    def __init__(self, leak: float) -> None:
+        self.leak = leak
+
+    def advance(self, rel: Any, e: Any) -> Any:
+        return {"e": self.leak * e["e"] + rel.u * rel.x}
+
+
+@pytest.mark.parametrize(("make", "said"), [
+    (lambda: etp.D_RTRL(signal="random"), "unexpected keyword argument 'signal'\n"),
+    (lambda: etp.D_RTRL(signal="random"), "it takes (*, feedback=Symmetric())"),
+    (lambda: rules.SnAp(1, 2), "it takes (n=1, *, feedback=Symmetric())"),
+    (lambda: rules.BPTT(3), "rule BPTT: too many positional arguments\n"),
+    (lambda: etp.RuleConfig(sgnal="random"), "unexpected keyword argument 'sgnal'"),
+    (lambda: Own(), "rule Own: missing a required argument: 'leak'\n"),
+])  # fmt: skip
+def test_arguments_that_there_are_not(make: Callable[[], Any], said: str) -> None:
+    with pytest.raises(etp.ModelError) as caught:
+        make()
+    assert said in str(caught.value)
+    assert "test_parameters.py" in str(caught.value)
+    assert Own(0.5).leak == 0.5
+
+
 @pytest.mark.parametrize(("text", "said"), [
     ("otpe(0.5,2)", "factorised of OTPE is True or False, got 2"),
     ("pp_prop('a')", "decay of PPProp lies in"),
