@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, final
 
 from attrs import field, frozen
 
-from ..signals.base import SYMMETRIC, Signal
-from ..signals.words import as_signal
 from .base import StepRule
 from .bundle import Bundle
 from .checks import count
+from .estimate import InfluenceEstimate
 from .registry import register
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 @final
 @register
 @frozen
-class ForwardGradient(StepRule):
+class ForwardGradient(InfluenceEstimate, StepRule):
     r"""Forward-mode gradient along random directions.
 
     .. math::
@@ -58,13 +57,9 @@ class ForwardGradient(StepRule):
     """
 
     probes: int = field(default=1, validator=count)
-    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "forward_gradient"
     aliases = ("dodge",)
-    default_window = 0
-    unbiased = True
-    draws = True
     reads_step = True
 
     def arrays(self, model: ModelView) -> Mapping[str, Any]:

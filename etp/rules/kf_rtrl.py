@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
-from attrs import field, frozen
+from attrs import frozen
 
-from ..signals.base import SYMMETRIC, Signal
-from ..signals.words import as_signal
 from .algebra import Vec
 from .base import PER_INPUT, PER_RESULT, PER_WEIGHT, Slot, TraceRule, Traces
+from .estimate import InfluenceEstimate
 from .ratios import ratio
 from .registry import register
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 @final
 @register
 @frozen
-class KFRTRL(TraceRule):
+class KFRTRL(InfluenceEstimate, TraceRule):
     r"""Kronecker-factored real-time recurrent learning.
 
     .. math::
@@ -54,17 +53,11 @@ class KFRTRL(TraceRule):
     --------
     >>> import etp
     >>> etp.rules.resolve("kf_rtrl")
-    KFRTRL(feedback=Symmetric())
+    KFRTRL()
     """
 
-    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback")
-
     name = "kf_rtrl"
-    default_window = 0
-    default_scope = "full"
     traces = {"A": PER_INPUT, "B": PER_RESULT}
-    unbiased = True
-    draws = True
     point = {"storage": "kronecker"}
 
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:

@@ -12,12 +12,11 @@ from attrs import field, frozen
 from etp_ir import ops
 from etp_ir.tracer import Tracer
 
-from ..signals.base import SYMMETRIC, Signal
-from ..signals.words import as_signal
 from .algebra import Vec
 from .base import PER_INPUT, PER_RESULT, PER_WEIGHT, Slot, TraceRule, Traces
 from .checks import count
 from .columns import column, laid_out
+from .estimate import InfluenceEstimate
 from .registry import register
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 @final
 @register
 @frozen
-class OK(TraceRule):
+class OK(InfluenceEstimate, TraceRule):
     r"""Optimal Kronecker-sum approximation of real-time recurrent learning, r-OK.
 
     .. math::
@@ -66,14 +65,9 @@ class OK(TraceRule):
     """
 
     rank: int = field(default=1, validator=count)
-    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
 
     name = "ok"
     aliases = ("r_ok", "kronecker_sum")
-    default_window = 0
-    default_scope = "full"
-    unbiased = True
-    draws = True
 
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
         if not rel.has_input:

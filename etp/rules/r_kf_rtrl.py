@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
-from attrs import field, frozen
+from attrs import frozen
 
-from ..signals.base import SYMMETRIC, Signal
-from ..signals.words import as_signal
 from .algebra import Vec
 from .base import PER_WEIGHT, Kind, Slot, TraceRule, Traces
+from .estimate import InfluenceEstimate
 from .ratios import ratio
 from .registry import register
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 @final
 @register
 @frozen
-class RKFRTRL(TraceRule):
+class RKFRTRL(InfluenceEstimate, TraceRule):
     r"""Reverse Kronecker-factored real-time recurrent learning.
 
     .. math::
@@ -57,14 +56,8 @@ class RKFRTRL(TraceRule):
     RKFRTRL()
     """
 
-    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback", kw_only=True)
-
     name = "r_kf_rtrl"
-    default_window = 0
-    default_scope = "full"
     traces = {"A": Kind("y", per_state=False), "B": Kind("x")}
-    unbiased = True
-    draws = True
 
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
         return super().slots(rel) if _factored(rel) else {"B": PER_WEIGHT.slot(rel)}

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, final
 
-from attrs import field, frozen
+from attrs import frozen
 
-from ..signals.base import SYMMETRIC, Signal
-from ..signals.words import as_signal
 from .base import StepRule
 from .bundle import Bundle
+from .estimate import InfluenceEstimate
 from .ratios import ratio
 from .registry import register
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 @final
 @register
 @frozen
-class UORO(StepRule):
+class UORO(InfluenceEstimate, StepRule):
     r"""Unbiased online recurrent optimisation.
 
     .. math::
@@ -53,15 +52,10 @@ class UORO(StepRule):
     --------
     >>> import etp
     >>> etp.rules.resolve("uoro")
-    UORO(feedback=Symmetric())
+    UORO()
     """
 
-    signal: Signal = field(default=SYMMETRIC, converter=as_signal, alias="feedback")
-
     name = "uoro"
-    default_window = 0
-    unbiased = True
-    draws = True
     point = {"storage": "rank_one"}
 
     def arrays(self, model: ModelView) -> Mapping[str, Any]:
