@@ -262,12 +262,25 @@ class RMSProp(Optimizer):
         """Return the gradient over its root mean square, or the momentum of that."""
         if self.weight_decay:
             grad = xp.add(grad, self.weight_decay * param)
-        v = self.decay * slots["v"] + (1 - self.decay) * xp.square(grad)
+        v = self.followed(slots["v"], xp.square(grad))
         change = grad / (xp.sqrt(v) + self.eps)
         if not self.momentum:
             return change, {"v": v}
         momentum = self.momentum * slots["momentum"] + change
         return momentum, {"v": v, "momentum": momentum}
+
+    def followed(self, v: Any, square: Any) -> Any:
+        """Return the running mean square."""
+        return self.decay * v + (1 - self.decay) * square
+
+
+@frozen(kw_only=True)
+class RMaxProp(RMSProp):
+    """Gradients divided by their largest magnitude of late, see `rmaxprop`."""
+
+    def followed(self, v: Any, square: Any) -> Any:
+        """Return the largest square so far, which fades."""
+        return xp.maximum(self.decay * v, square)
 
 
 def sgd(
@@ -324,8 +337,24 @@ def rmsprop(
     )  # fmt: skip
 
 
+def rmaxprop(
+    learning_rate: float | Schedule, decay: float = 0.9, eps: float = 1e-8, momentum: float = 0.0,
+    weight_decay: float = 0.0, *, clip_norm: float | None = None,
+) -> RMaxProp:  # fmt: skip
+    r"""Return RMaxProp, the rates of each parameter that SuperSpike is published with.
+
+    $v' = \max(\rho v, g^2)$ and $\theta' = \theta - \eta g / (\sqrt{v'} + \epsilon)$. Without
+    momentum no step is longer than $\eta$; after a rare large gradient steps are short for a while.
+    Zenke & Ganguli, "SuperSpike", Neural Computation 30:1514, 2018.
+    """
+    return RMaxProp(
+        rate=learning_rate, decay=decay, eps=eps, momentum=momentum, weight_decay=weight_decay,
+        clip_norm=clip_norm,
+    )  # fmt: skip
+
+
 NAMES: dict[str, Callable[..., Optimizer]] = {
-    "sgd": sgd, "adam": adam, "adamw": adamw, "rmsprop": rmsprop
+    "sgd": sgd, "adam": adam, "adamw": adamw, "rmsprop": rmsprop, "rmaxprop": rmaxprop
 }  # fmt: skip
 
 

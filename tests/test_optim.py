@@ -131,6 +131,22 @@ def test_twenty_steps_equal_optax(name: str) -> None:
         np.testing.assert_allclose(traced_params[path], array, rtol=1e-12, atol=1e-13)
 
 
+def test_rmaxprop_equals_its_equation() -> None:
+    ours, params, grads = optim.get("rmaxprop"), start(), gradients()
+    state = ours.init(params)
+    program = traced_update(ours, params, state)
+    wanted, v = dict(params), dict.fromkeys(params, 0.0)
+    for grad in grads:
+        given = {**{f"g.{n}": x for n, x in grad.items()}, **params}
+        traced = evaluate(program, {**given, **{f"s.{n}": x for n, x in state.items()}})
+        params, state = ours.update(grad, state, params)
+        for n, g in grad.items():
+            v[n] = np.maximum(0.9 * v[n], g**2)
+            wanted[n] = wanted[n] - 1e-3 * g / (np.sqrt(v[n]) + 1e-8)
+            np.testing.assert_allclose(params[n], wanted[n], rtol=1e-12, atol=1e-14)
+            np.testing.assert_allclose(traced[f"param({n})"], wanted[n], rtol=1e-12, atol=1e-14)
+
+
 def test_schedules() -> None:
     """Against direct formulas: optax takes its rates in single precision."""
     cosine = optim.cosine(0.2, 10, final=0.02)

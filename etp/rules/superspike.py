@@ -45,7 +45,8 @@ class SuperSpike(TraceRule):
     Memory
         three numbers per weight, state of the group and example.
     Time
-        the same per step; the per-weight rates of the paper are an optimiser's business.
+        the same per step; the per-weight rates of the paper are the optimiser's,
+        `etp.optim.rmaxprop`.
     Exactness
         approximate: the trace is filtered, and the signal no derivative of the loss.
     Reference
