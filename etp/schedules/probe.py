@@ -5,12 +5,12 @@ leak in place of the transition, a product of two filters in place of a trace, m
 layers where there are none. Whether that is so here is no matter of its form. The online step of
 the rule is run beside that of D-RTRL with the same scope, from random states, with random weights,
 inputs, targets and draws. Functions of a step are analytic between their kinks: two that agree at
-random points agree.
+random points agree. Beyond kinks that random points do not meet, comparisons are turned over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,14 @@ from etp_ir.interpreter import evaluate
 from etp_ir.passes import lower
 from etp_ir.passes.simplify import simplify
 from etp_ir.tracer import Tracer, operand
-from etp_ir.types import F64, U32, TensorType
+from etp_ir.types import BOOL, F64, U32, TensorType
 
 from ..compiler.report import cost
-from ..compiler.structure import Structure
+from ..compiler.structure import Structure, analyse
 from ..keys import SEQUENCE
 from ..rules.base import LearningRule
 from ..rules.registry import resolve
+from .flags import flagged
 from .forms import Forms
 from .online import online_step
 from .sequence import Sequences, call
@@ -65,26 +66,37 @@ def coinciding(
         None if the model is too large to be tried.
     """
     window = min(window, 1)
-    both = [Steps(structure, r, window, "probe") for r in (rule, resolve("d_rtrl"))]
-    if sum(a.type.size for s in both for a in s.traces) > LARGEST:
-        return None
-    programs = [_step(steps) for steps in both]
-    if sum(sum(cost(program)) for program in programs) > LONGEST:
-        return None
-    tolerance = TOLERANCE if both[0].dtype is F64 else SINGLE
     live: set[str] = set()
     same = {p.name for p in structure.program.inputs_of("param")}
-    for point in range(len(SCALES)):
-        found = _tried(both[0], programs, point, constants, {}, tolerance)
-        if not found.finite:
-            found = _tried(both[0], programs, point, constants, params, tolerance)
-        if point and not found.finite:
-            continue  # beyond what the model was made for
-        live |= found.live
-        same -= found.different
+    for s in _worlds(structure, constants):
         if not same:
             break
+        both = [Steps(s, r, window, "probe") for r in (rule, resolve("d_rtrl"))]
+        if sum(a.type.size for steps in both for a in steps.traces) > LARGEST:
+            return None
+        programs = [_step(steps) for steps in both]
+        if sum(sum(cost(program)) for program in programs) > LONGEST:
+            return None
+        tolerance = TOLERANCE if both[0].dtype is F64 else SINGLE
+        for point in range(len(SCALES)):
+            found = _tried(both[0], programs, point, constants, {}, tolerance)
+            if not found.finite:
+                found = _tried(both[0], programs, point, constants, params, tolerance)
+            if not found.finite and (point or s is not structure):
+                continue  # beyond what the model was made for
+            live |= found.live
+            same -= found.different
+            if not same:
+                break
     return frozenset(same & live)
+
+
+def _worlds(structure: Structure, constants: Mapping[str, Any]) -> Iterator[Structure]:
+    """Yield the model, and itself with other outcomes of its comparisons if it has any."""
+    yield structure
+    program = flagged(structure.program)
+    if program is not None:
+        yield analyse(program, constants, scope=structure.scope, tail=structure.tail)
 
 
 @define
@@ -123,17 +135,21 @@ def _step(steps: Steps) -> Program:
     return lower(simplify(b.finish(pairs)))
 
 
-def _tried(*given: Any) -> _Comparison:
-    """Return what `_run` does; with no index but 0 where there is a table of one row."""
-    try:
-        return _run(*given)
-    except IndexError:
-        return _run(*given, integers=1)
+def _tried(steps: Steps, programs: list[Program], *given: Any) -> _Comparison:
+    """Return what `_run` does, with indices as large as the tables allow."""
+    nodes = [n for program in programs for n in program.nodes if n.primitive.name == "gather"]
+    rows = {n.inputs[0].type.shape[n.attrs["axis"]] for n in nodes} - {1}
+    for count in sorted(rows | {2}, reverse=True):
+        try:
+            return _run(steps, programs, *given, integers=count)
+        except IndexError:
+            continue
+    return _run(steps, programs, *given, integers=1)
 
 
 def _run(
     steps: Steps, programs: list[Program], point: int, constants: Mapping[str, Any],
-    params: Mapping[str, Any], tolerance: float, *, integers: int = 2,
+    params: Mapping[str, Any], tolerance: float, *, integers: int,
 ) -> _Comparison:  # fmt: skip
     """Compare the gradients of both programs at every step, from one random state."""
     rng = np.random.default_rng(point)
@@ -186,15 +202,16 @@ def _varies(port: Input) -> bool:
 
 
 def _random(
-    rng: np.random.Generator, kind: str, type: TensorType, scale: float = 1.0, integers: int = 2
+    rng: np.random.Generator, kind: str, type: TensorType, scale: float = 1.0, integers: int = 1
 ) -> Array:
     if kind == "trace":
         return np.zeros(type.shape, type.dtype.numpy())
     if type.dtype is U32:
         return rng.integers(0, 2**32, size=type.shape, dtype=np.uint32)
     if not type.dtype.is_float:
-        # Flags of both kinds, and the first two classes or rows.
-        return rng.integers(0, integers, size=type.shape).astype(type.dtype.numpy())
+        # Flags of both kinds, classes, rows.
+        top = 2 if type.dtype is BOOL else integers
+        return rng.integers(0, top, size=type.shape).astype(type.dtype.numpy())
     drawn = np.asarray((0.5 if kind == "param" else scale) * rng.normal(size=type.shape))
     # Buffers may be variances, and weights of losses are none below zero.
     return np.abs(drawn) if kind in ("buffer", "weight") else drawn

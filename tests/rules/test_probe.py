@@ -1,0 +1,53 @@
+"""What random states never meet is met all the same before a gradient is called exact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import etp
+from etp import xp
+from tests.models import data
+
+LEAKS = np.array([0.5, 0.5, 0.5, 0.9])
+
+
+class Switched(etp.Module):
+    """A leaky layer whose leak is 0.5, and now and then another."""
+
+    def __init__(self, leak: Callable[[Any, Any], Any]) -> None:
+        rng = np.random.default_rng(0)
+        self.w, self.out = etp.Param(rng.normal(size=(2, 3))), etp.Param(rng.normal(size=(3, 2)))
+        self.h, self.clock, self.leak = etp.State((3,)), etp.State(()), leak
+
+    def __call__(self, x: Any) -> Any:
+        self.clock.value = self.clock.value + 1.0
+        leak = self.leak(self.clock.value, x)
+        self.h.value = leak * self.h.value + etp.matmul(x, self.w)
+        return etp.matmul(self.h.value, self.out)
+
+
+def status(leak: Callable[[Any, Any], Any]) -> str:
+    x, y = data(1, 1)
+    made = etp.compile(Switched(leak), "ottt(0.5)", "mse", backend="numpy", dtype="float64",
+                       example=(x[0, 0], y[0, 0]))  # fmt: skip
+    return made.report().parameters["w"].status
+
+
+@pytest.mark.parametrize("leak", [
+    lambda clock, x: xp.where(xp.equal(x[1], 1.0), 0.0, 0.5),
+    lambda clock, x: xp.where(xp.equal(xp.remainder(clock, 3.0), 0.0), 0.0, 0.5),
+    lambda clock, x: xp.where(clock > 1e4, 0.0, 0.5),
+    lambda clock, x: etp.cond(xp.equal(x[1], 1.0), lambda: 0.0, lambda: 0.5),
+    lambda clock, x: xp.take(xp.asarray(LEAKS), xp.astype(xp.abs(xp.sin(clock)) * 4, xp.int32)),
+], ids=["an input of 1", "every third step", "late", "a choice", "a row of a table"])  # fmt: skip
+def test_a_leak_that_changes_rarely_is_not_shared(leak: Any) -> None:
+    assert status(leak) == "approximate"
+
+
+def test_comparisons_beside_the_transition_change_no_status() -> None:
+    assert status(lambda clock, x: 0.5) == "exact"
+    assert status(lambda clock, x: xp.where(xp.equal(x[1], 1.0), 0.5, 0.5 + 0.0 * x[1])) == "exact"
