@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from attrs import evolve, field, frozen
 
-from etp_ir.core import Node, Value
+from etp_ir.core import Value
 
 from .axes import Axes
 from .influence import Influence
 from .pattern import Pattern, neighbours
 from .positions import NONE, Targets
 from .scope import Scope
+from .uses import Use
 
 WISE, BLOCK, DENSE = "wise", "block", "dense"
 
@@ -180,13 +181,17 @@ def closed_coverage(
     return Coverage(places, modes)
 
 
-def hop_coverage(node: Node, influence: Influence, pattern: Pattern, hops: int) -> Coverage | None:
+def hop_coverage(use: Use, influence: Influence, pattern: Pattern, hops: int) -> Coverage | None:
     """Return the coverage of what a product influences within a number of steps."""
-    y = node.output
+    y = use.output
     start = {s: pattern.within(y, s) for s in influence.live if influence.leads(y, s)}
     if not start:
         return None
     sets, complete = neighbours(start, influence, pattern, hops)
+    if not complete:
+        # What leaves elements of the product that no weight acts on is no influence of a weight.
+        met = pattern.met(use).reshape(-1)
+        _, complete = neighbours({s: x & met for s, x in start.items()}, influence, pattern, hops)
     # What is kept everywhere does not depend on the element: that is for all states or for none.
     everywhere = all(reached.all() for reached in sets.values())
     places = {}

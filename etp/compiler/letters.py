@@ -1,4 +1,4 @@
-"""What the input of a weight product reaches, by its letters and the zeros of the weight."""
+"""What the input of a weight product reaches, and what the weight, by letters and its zeros."""
 
 from __future__ import annotations
 
@@ -38,6 +38,21 @@ def through_letters(
     kept = "".join(c for c in fine if c in letters + form.w)
     met = np.einsum(f"{STATE}{letters},{form.w}->{STATE}{kept}", y, w) > 0
     return _gathered(met, kept, form.x or "", form.joins, shape, known)
+
+
+def met_by_weight(use: Use, weight: np.ndarray | None, known: Known) -> np.ndarray:
+    """Return which elements of the result some element of the weight acts on, in its shape.
+
+    Parameters
+    ----------
+    weight
+        Where the weight can differ from zero; everywhere if None.
+    """
+    form, shape = use.form, use.output.type.shape
+    w = np.ones(use.weight.type.shape) if weight is None else weight.astype(float)
+    kept = "".join(c for c in axes_of(form).looked_up(form.y) if c in form.w)
+    met = np.einsum(f"{form.w}->{kept}", w)[None] > 0
+    return _gathered(met, kept, form.y, form.joins, shape, known).reshape(shape)
 
 
 def _table(join: Join, known: Known) -> np.ndarray:

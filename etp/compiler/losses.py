@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from etp_ir.core import Value
 
 from .coverage import BLOCK, DENSE
 from .paths import brief
-from .positions import Cut
+from .positions import NONE, Cut
 from .structure import HiddenParamOpRelation, Structure
 from .uses import Use
 
@@ -41,20 +43,34 @@ def lost_edges(
             if not s.influence.onward(new, old):
                 continue
             how = relation.edges.get((new, old))
-            if how is None or not _whole(s, new, old, how):
+            if how is None or not _whole(s, relation, new, old, how):
                 yield old, new, how
             if new not in seen and (how is not None or new in relation.places):
                 seen.add(new)
                 stack.append(new)
 
 
-def _whole(s: Structure, new: str, old: str, how: str) -> bool:
-    """Whether an edge holds all of the influence of one state on another."""
+def _whole(
+    s: Structure, relation: HiddenParamOpRelation, new: str, old: str, how: str
+) -> bool:  # fmt: skip
+    """Whether an edge holds all that a relation's influence on one state becomes on another."""
     if s.influence.joint(s.states[old][0], new) is not None:
         return False
     if how == DENSE or s.influence.keeps_positions(new, old):
         return True
-    return how == BLOCK and s.pattern.keeps_positions(new, old)
+    return how == BLOCK and s.pattern.keeps_positions(new, old, _acted_on(s, relation, old))
+
+
+def _acted_on(s: Structure, relation: HiddenParamOpRelation, state: str) -> np.ndarray | None:
+    """Return which positions of a state weights of a relation act on; None for all."""
+    place = relation.places[state]
+    if place.index is None:
+        return None
+    index = relation.spread(place.index)
+    found = np.zeros(place.size, bool)
+    for use in relation.uses:
+        found[index[s.pattern.met(use) & (index != NONE)]] = True
+    return found
 
 
 def _within(

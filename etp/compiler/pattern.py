@@ -17,7 +17,7 @@ from etp_ir.meaning import meaning_of
 from etp_ir.primitives.contract import parse_spec
 
 from .influence import Influence
-from .letters import through_letters
+from .letters import met_by_weight, through_letters
 from .positions import Known, origins
 from .uses import Use, uses_of
 
@@ -46,11 +46,21 @@ class Pattern:
         """Return which positions of a new state each position of an old one reaches."""
         return self.within(self.states[old][0], new)
 
-    def keeps_positions(self, new: str, old: str) -> bool:
+    def met(self, use: Use) -> Sets:
+        """Return which elements of the result of a product its weight acts on."""
+        weight = self.support.get(use.weight) if isinstance(use.weight, Value) else None
+        return met_by_weight(use, weight, self.known)
+
+    def keeps_positions(self, new: str, old: str, among: Sets | None = None) -> bool:
         """Whether no position of an old state is known to reach another position of a new one.
 
         Some positions of the new state at a time: as a rule the first few tell. Where it would
         take too long to make sure, the answer is no.
+
+        Parameters
+        ----------
+        among
+            The positions of the old state that are asked about; all by default.
         """
         before, after = self.states[old][0], self.states[new][1]
         size = after.type.size
@@ -62,7 +72,8 @@ class Pattern:
             found = self._propagate(after, range(start, min(start + step, size))).get(before)
             if found is not None:
                 rows, columns = np.nonzero(found)
-                if not np.array_equal(rows + start, columns):
+                moved = rows + start != columns
+                if (moved if among is None else moved & among[columns]).any():
                     return False
         return True
 

@@ -284,7 +284,8 @@ def find_hidden_param_op_relations(
     follows = no_feedback(program, groups, influence) if scope.name == "layered" else _everything
     pattern = Pattern(program, influence.states, known) if scope.name == "sparse_n" else None
 
-    def coverages(node: Node) -> Iterable[tuple[HiddenGroup, Coverage | None]]:
+    def coverages(use: Use) -> Iterable[tuple[HiddenGroup, Coverage | None]]:
+        node = use.node
         if scope.local:
             for group in groups:
                 yield group, local_coverage(node.output, group.states, influence, scope, tail)
@@ -294,7 +295,7 @@ def find_hidden_param_op_relations(
                 yield group, closed_coverage(node.output, influence, _everything, group.states)
             return
         if pattern is not None:
-            found = hop_coverage(node, influence, pattern, scope.hops)
+            found = hop_coverage(use, influence, pattern, scope.hops)
         else:
             found = closed_coverage(node.output, influence, follows)
         if found is not None:
@@ -306,7 +307,7 @@ def find_hidden_param_op_relations(
     alike: dict[Any, list[Use]] = {}
     found: dict[Any, tuple[HiddenGroup, Coverage, Axes]] = {}
     for use, weight in weights.items():
-        for group, coverage in coverages(use.node):
+        for group, coverage in coverages(use):
             if coverage is None:
                 continue
             axes = axes_of(use.form)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 import etp
-from tests.models import CELLS, DIAGONAL, marked
+from tests.models import CELLS, DIAGONAL, data, marked
 from tests.rules.test_battery import (
     LENGTH,
     QUICK,
@@ -16,6 +17,7 @@ from tests.rules.test_battery import (
     learner,
     oracle,
     product,
+    square,
 )  # fmt: skip
 
 SCOPES = ("diagonal", "coupled", "sparse_n(2)", "sparse_n(4)", "layered", "full")
@@ -167,3 +169,46 @@ def test_a_stream_keeps_its_scope():
     for options in ({"scope": "coupled"}, {"scope": "full"}, {"tail": "exact"}):
         with pytest.raises(etp.ModelError, match="the stream was made by"):
             learner("rnn", "d_rtrl", **options).load_state_dict(first.state_dict())
+
+
+class Wired(etp.Module):
+    """Leaky units with few connections, as a sparse weight or a masked one."""
+
+    def __init__(self, pairs, sparse):
+        rng = np.random.default_rng(0)
+        self.mask = np.zeros((4, 4))
+        self.mask[tuple(zip(*pairs, strict=True))] = 1
+        self.pattern = etp.sparse_pattern(csr_matrix(self.mask)) if sparse else None
+        self.u = etp.Param(rng.normal(size=len(pairs) if sparse else (4, 4)))
+        self.w, self.out = etp.Param(rng.normal(size=(2, 4))), etp.nn.Linear(4, 2, rng=rng)
+        self.h = etp.State((4,))
+
+    def __call__(self, x):
+        h = self.h.value
+        wired = (
+            etp.sparse_matmul(h, self.u, sparse_mat=self.pattern) if self.pattern
+            else etp.matmul(h, self.u * self.mask)
+        )  # fmt: skip
+        self.h.value = 0.5 * h + np.tanh(etp.matmul(x, self.w) + wired)
+        return self.out(self.h.value)
+
+
+@pytest.mark.parametrize("sparse", [True, False])
+@pytest.mark.parametrize(("pairs", "hops", "exact"), [
+    ([(0, 1), (0, 2)], 1, {"u"}), ([(0, 1), (1, 2)], 1, set()), ([(0, 0), (1, 1)], 1, {"u", "w"}),
+    ([(0, 1), (1, 2)], 2, {"u"}), ([(0, 1), (1, 2), (2, 3)], 2, set()),
+    ([(0, 1), (2, 3)], 2, {"u", "w"}),
+])  # fmt: skip
+def test_a_weight_is_exact_where_what_it_acts_on_keeps_its_influence(sparse, pairs, hops, exact):
+    x, y = data(5, 2)
+    net, found = Wired(pairs, sparse), {}
+    for rule in (f"snap({hops})", "bptt"):
+        made = etp.compile(net, rule, square, backend="numpy", dtype="float64")
+        found[rule] = made.grad(x, y)[0]
+        if rule != "bptt":
+            told = made.report().parameters
+    worst = deviation(*found.values())
+    for n in ("u", "w"):
+        assert told[n].status == ("exact" if n in exact else "approximate")
+        assert worst[n] < 1e-10 if n in exact else worst[n] > 1e-4
+        assert np.abs(found["bptt"][n]).max() > 1e-3
