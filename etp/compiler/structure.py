@@ -285,19 +285,18 @@ def find_hidden_param_op_relations(
     pattern = Pattern(program, influence.states, known) if scope.name == "sparse_n" else None
 
     def coverages(use: Use) -> Iterable[tuple[HiddenGroup, Coverage | None]]:
-        node = use.node
         if scope.local:
             for group in groups:
-                yield group, local_coverage(node.output, group.states, influence, scope, tail)
+                yield group, local_coverage(use.output, group.states, influence, scope, tail)
             return
         if scope.name == "group":
             for group in groups:
-                yield group, closed_coverage(node.output, influence, _everything, group.states)
+                yield group, closed_coverage(use.output, influence, _everything, group.states)
             return
         if pattern is not None:
             found = hop_coverage(use, influence, pattern, scope.hops)
         else:
-            found = closed_coverage(node.output, influence, follows)
+            found = closed_coverage(use.output, influence, follows)
         if found is not None:
             first = next(
                 (s for s, p in found.places.items() if not p.wide), next(iter(found.places))
