@@ -64,8 +64,9 @@ class RelationView:
         if self.x is not None:
             return self.x
         first = next(iter(self.u.entries.values())).array
-        one = ops.full(first.builder, (), 1.0, first.dtype)
-        return Named(one, "", self.axes.frame)
+        # Several products of one weight have a letter for which of them, also without an input.
+        one = ops.full(first.builder, self._shape(self.axes.x), 1.0, first.dtype)
+        return Named(one, self.axes.x, self.axes.frame)
 
     @property
     def count(self) -> Tracer:
