@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -55,6 +55,7 @@ class Builder:
         self._seen: dict[Any, tuple[Value, ...]] | None = {} if share else None
         self._constants: dict[int, tuple[Any, Value]] = {}
         self.constant_names: dict[int, str] = {}
+        self._write: Callable[[Any], Value] | None = None
 
     def input(self, name: str, type: TensorType, role: Role | str) -> Value:
         """Append an input and return its value."""
@@ -66,6 +67,8 @@ class Builder:
         """Return the value of a captured array, adding it as an input of role ``const``."""
         if id(array) in self._constants:
             return self._constants[id(array)][1]
+        if self._write is not None:
+            return self._write(array)
         hint = self.constant_names.get(id(array), hint)
         data = np.asarray(array)
         if type_of(data).dtype.is_float:
@@ -83,6 +86,15 @@ class Builder:
         self.bindings[name] = data
         self._constants[id(array)] = (array, value)
         return value
+
+    @contextmanager
+    def writing(self, write: Callable[[Any], Value]) -> Iterator[None]:
+        """Have arrays that are captured inside the block written as nodes, not made inputs."""
+        before, self._write = self._write, write
+        try:
+            yield
+        finally:
+            self._write = before
 
     @contextmanager
     def at(self, source: Source | None) -> Iterator[None]:

@@ -62,7 +62,14 @@ class Modulatory(Signal):
             assert at.modulator is not None
             m = at.modulator
         else:
-            found = called(self, "function", self.function, output=at.output, target=at.target)
+            found = called(
+                at.pieces.builder,
+                self,
+                "function",
+                self.function,
+                output=at.output,
+                target=at.target,
+            )
             shapes = [(), *([(len(structure.groups),)] if self.per_group else [])]
             m = taken(at, self, "function", self.function, found, *shapes)
         m = at.scaled(m)
@@ -110,7 +117,7 @@ class Function(Signal):
     why: str = field(default="the learning signal is a function of the user's", validator=text)
 
     def arriving(self, at: Boundary) -> Arriving:
-        given = called(self, "function", self.function, at=at)
+        given = called(at.pieces.builder, self, "function", self.function, at=at)
         if not isinstance(given, Mapping):
             raise mistaken(
                 f"the function of Function returned {_shown(given)}, and a dict is expected",

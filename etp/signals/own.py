@@ -22,8 +22,12 @@ if TYPE_CHECKING:
 BITS = 30
 
 
-def called(signal: Any, part: str, function: Callable[..., Any], **arguments: Any) -> Any:
+def called(
+    b: Builder, signal: Any, part: str, function: Callable[..., Any], /, **arguments: Any
+) -> Any:
     """Return what a function of the user's returns; what it raises names the signal.
+
+    Arrays that it captures are written out in the program, as those are that it returns.
 
     Raises
     ------
@@ -33,7 +37,8 @@ def called(signal: Any, part: str, function: Callable[..., Any], **arguments: An
     what = type(signal).__name__
     check_function(what, part, function, *arguments)
     try:
-        return function(*arguments.values())
+        with b.writing(lambda array: captured(b, np.asarray(array)).value):
+            return function(*arguments.values())
     except Exception as error:
         raise mistaken(
             f"the {part} of {what} raised {type(error).__name__}: {error}",
@@ -79,6 +84,16 @@ def taken(
     if shapes and shape not in shapes:
         array = ops.broadcast(array, shapes[0], ())
     found: Tracer = array
+    return found
+
+
+def captured(builder: Builder, array: np.ndarray[Any, Any]) -> Tracer:
+    """Return an array of numbers, whole numbers or truth values, written out in the program."""
+    if array.dtype.kind == "f":
+        return written(builder, array)
+    values = {"values": tuple(int(x) for x in array.flat), "shape": array.shape}
+    table = Tracer(builder, builder.emit(get("table"), [], values)[0])
+    found: Tracer = ops.not_(ops.eq(table, 0)) if array.dtype.kind == "b" else table
     return found
 
 

@@ -75,7 +75,9 @@ def _number(
     signal: TD, at: Boundary, function: Callable[[Any], Any] | None, x: Tracer, what: str
 ) -> Tracer:
     if function is not None:
-        x = taken(at, signal, what, function, called(signal, what, function, x=x))
+        x = taken(
+            at, signal, what, function, called(at.pieces.builder, signal, what, function, x=x)
+        )
     if x.size != 1:
         raise mistake(
             ModelError, f"the {what} of a TD signal is one number, got {x.type}",

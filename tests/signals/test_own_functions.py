@@ -34,6 +34,17 @@ def test_arrays_of_numpy() -> None:
     np.testing.assert_allclose(one, other, rtol=1e-13)
 
 
+@pytest.mark.parametrize("kind", ["float64", "int64", "bool"])
+def test_arrays_of_numpy_within_a_function(kind: str) -> None:
+    """What a function captures is as good as what it is given."""
+    a = (10 * A[:2]).astype(kind)
+    one = gradient(signals.Modulatory(lambda o, t: xp.sum(xp.where(a > 0, a * 2.0, 1.0) * o[:2])))
+    b = [2 * float(x) if x > 0 else 1.0 for x in a]
+    other = gradient(signals.Modulatory(lambda o, t: b[0] * o[0] + b[1] * o[1]))
+    assert np.abs(one).max() > 1e-4
+    np.testing.assert_allclose(one, other, rtol=1e-13)
+
+
 def test_one_number_fills_an_array() -> None:
     one = gradient(signals.Function(lambda at: {"v": 2}))
     np.testing.assert_allclose(one, gradient(signals.Function(lambda at: {"v": np.full(N, 2)})))
