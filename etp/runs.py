@@ -35,7 +35,9 @@ class Config:
         Data, and how they are read.
     model, hidden
         Model, and its number of hidden units.
-    rule, window, scope, tail, schedule, backend
+    rule
+        Name with arguments, as in ``snap(2)``, or ``file.py:Class`` with them.
+    window, scope, tail, schedule, backend
         As `etp.compile` takes them, all settled: no ``auto`` backend, no default window.
     update
         ``"step"``, ``"sequence"`` or a number of steps.
@@ -103,11 +105,7 @@ class RunFolder:
         RunError
             If there is something in the way.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise RunError(
-                f"{path} exists and is not an empty folder; "
-                "choose another --out, or go on with the run in it by --resume"
-            )
+        cls.check_free(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             folder = cls(path)
@@ -115,6 +113,21 @@ class RunFolder:
         except OSError as error:
             raise RunError(f"cannot write to {path}: {error.strerror}") from error
         return folder
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Raise if a new run cannot be kept in a folder.
+
+        Raises
+        ------
+        RunError
+            If there is something in the way.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunError(
+                f"{path} exists and is not an empty folder; "
+                "choose another --out, or go on with the run in it by --resume"
+            )
 
     @classmethod
     def open(cls, path: Path) -> tuple[RunFolder, Config]:
@@ -136,7 +149,9 @@ class RunFolder:
                     raise TypeError(f"{f.name} is {value!r}")
         except (ValueError, KeyError, TypeError) as error:
             raise RunError(
-                f"{path / CONFIG} is not a readable configuration ({type(error).__name__}: {error})"
+                f"{path / CONFIG} is not a readable configuration "
+                f"({type(error).__name__}: {error})\n"
+                "restore it from a copy, or start a new run"
             ) from error
         return cls(path), config
 

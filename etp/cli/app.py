@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from etp_ir.errors import ETPError
 
 FAILED = 2
+INTERRUPTED = 130
 
 
 class ErrorsInOneLine(TyperGroup):
@@ -23,10 +24,13 @@ class ErrorsInOneLine(TyperGroup):
         Raises
         ------
         typer.Exit
-            With code 2 after an error of this library or of the file system.
+            With code 2 after an error of this library or of the file system, 130 after Ctrl-C.
         """
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            Console(stderr=True).print("interrupted", style="yellow")
+            raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             raise
         except (ETPError, OSError) as error:

@@ -11,14 +11,14 @@ from attrs import define, field
 from rich.console import Console
 
 from . import options
-from .app import app
+from .app import INTERRUPTED, app
+from .files import check_paths, write
 
 if TYPE_CHECKING:
     from ..study.certificate import ModelCertificate
     from ..study.certificate_checks import Finding
 
 CONTRADICTED = 1
-INTERRUPTED = 130
 
 
 @app.command()
@@ -53,12 +53,16 @@ def check(
     Every number is measured, in about a minute. The exit code is 1 where something contradicts
     what is claimed. Ctrl-C ends it and shows the models that are done.
     """
+    from ..compiler.scope import parse_scope, parse_tail
     from ..study.certificate import certify
     from ..study.certificate_models import QUICK, SAMPLES
     from ..study.certificate_subject import subject
     from .interrupt import raising
 
+    check_paths(json, latex)
     found = subject(rule)
+    parse_scope(scope, found.rule.default_scope)
+    parse_tail(tail)
     chosen = list(SAMPLES if every else QUICK)
     if models:
         chosen = [n.strip() for n in models.split(",") if n.strip()]
@@ -118,21 +122,3 @@ class Lines:
             f"{self.done} of {self.total}  {model.title}: {told} ({seconds:.0f} s)",
             style="dim", markup=False, soft_wrap=True,
         )  # fmt: skip
-
-
-def write(path: Path | None, text: Any) -> None:
-    """Write what a function returns to a file, if one was asked for.
-
-    Raises
-    ------
-    etp.ETPError
-        If the file cannot be written.
-    """
-    from ..runs import RunError
-
-    if path is None:
-        return
-    try:
-        path.write_text(text(), encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"cannot write to {path}: {error.strerror}") from error

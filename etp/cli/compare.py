@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 
 from . import options
-from .app import app
+from .app import INTERRUPTED, app
+from .files import check_paths, write
 
-INTERRUPTED = 130
 NOTHING_RAN = 1
 # Tables are cut where the terminal is narrower than this.
 MIN_WIDTH = 118
@@ -20,7 +20,11 @@ MIN_WIDTH = 118
 @app.command()
 def compare(
     rules: Annotated[
-        str, typer.Option(help="Learning rules with commas between them; `etp rules` lists them.")
+        str,
+        typer.Option(
+            help="Learning rules with commas between them; `etp rules` lists them. Or "
+            "my_rule.py:MyRule; arguments in brackets."
+        ),
     ] = "bptt,d_rtrl,pp_prop",
     model: options.Model = "leaky_rnn",
     task: Annotated[
@@ -64,8 +68,7 @@ def compare(
     names = list(dict.fromkeys(split_rules(rules)))
     given = {n: x for n, x in (("window", window), ("scope", scope)) if x is not None}
     picture = out or Path(f"{model.lower()}-{loaded.name}.png")
-    for path in (picture, json, latex):
-        _check_folder(path)
+    check_paths(picture, json, latex)
     console = Console(highlight=False)
     bar = _bar(len(names) * seeds * updates)
     with bar, stoppable(lambda: bar.console.print("stopping", style="yellow")) as stop:
@@ -84,8 +87,8 @@ def compare(
         )  # fmt: skip
     console.width = max(console.width, MIN_WIDTH)
     found.print(console)
-    _write(json, found.to_json)
-    _write(latex, found.to_latex)
+    write(json, found.to_json)
+    write(latex, found.to_latex)
     if any(rule.runs for rule in found.rules):
         found.plot(picture)
         console.print(f"\ndrawn into {picture}", markup=False, soft_wrap=True)
@@ -114,21 +117,3 @@ def _bar(total: int) -> Any:
     )  # fmt: skip
     bar.add_task("", total=total, rule="", metrics="[dim]compiling[/]")
     return bar
-
-
-def _check_folder(path: Path | None) -> None:
-    from ..runs import RunError
-
-    if path is not None and not path.parent.is_dir():
-        raise RunError(f"cannot write to {path}: there is no folder {path.parent}")
-
-
-def _write(path: Path | None, text: Any) -> None:
-    from ..runs import RunError
-
-    if path is None:
-        return
-    try:
-        path.write_text(text(), encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"cannot write to {path}: {error.strerror}") from error

@@ -22,6 +22,7 @@ from rich.text import Text
 from ..compiler.diagnostics import DiagnosticLevel, by_kind
 from ..recipes import recipe
 from ..runs import Config
+from ..study.modulators import told
 from .settings import Session
 
 SHORT = {"accuracy": "acc"}
@@ -127,14 +128,15 @@ def head(console: Console, session: Session, folder: Path, *, resumed: int | Non
         ("data", f"{task.title}: {len(task.train)} to train on, {len(task.test)} to "
                  f"test on, {task.length} steps of {task.n_in}"),
         ("model", f"{recipe(config.model).title}, {config.hidden} units, {weights:,} weights"),
-        ("rule", f"{config.rule}, window {report.window}, scope {report.scope}, "
+        ("rule", f"{session.rule.label}, window {report.window}, scope {report.scope}, "
                  f"update per {update}, schedule {report.schedule}"),
+        ("modulator", told(learner.options.rule)),
         ("runs on", f"{config.backend}, batches of {config.batch_size}"),
         ("run folder", f"{folder}" + (f", resumed in epoch {resumed}" if resumed else "")),
     )  # fmt: skip
     found = by_kind(r for r in report.diagnostics if r.level is DiagnosticLevel.WARNING)
     grave = [("warning", f"{kind.code} {first.message}") for kind, (first, *_) in found.items()]
-    for name, text in (*rows, *grave):
+    for name, text in (row for row in (*rows, *grave) if row[1]):
         console.print(f"  [dim]{name:<11}[/]{escape(text)}", highlight=False, soft_wrap=True)
     console.print()
 
@@ -152,7 +154,9 @@ def ending(console: Console, rows: list[dict[str, Any]]) -> None:
 
 def _figure(name: str, value: float) -> str:
     """Return a metric as text: a share for an accuracy."""
-    return f"{value:.1%}" if name == "accuracy" else f"{value:.4f}"
+    return (
+        f"{value:.1%}" if name == "accuracy" else f"{value:.4f}" if value < 1e4 else f"{value:.2e}"
+    )
 
 
 def _clock(seconds: float) -> str:

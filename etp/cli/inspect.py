@@ -17,6 +17,7 @@ from etp_ir.errors import ETPError, nearest
 from ..learner import Learner
 from . import options
 from .app import app
+from .files import check_paths, write
 
 
 class Programs(RegexHighlighter):
@@ -110,11 +111,11 @@ def dump(
 ) -> None:
     """Print the program of a stage, in the text that etp_ir reads back."""
     from ..compiled import Stages
-    from ..runs import RunError
 
     stages = [field.name for field in fields(Stages)]
     if stage.lower() not in stages:
         raise ETPError(f"no stage {stage!r}{nearest(stage, stages)}")
+    check_paths(out)
     learner = _learner(
         task, by,
         model=model, rule=rule, backend="numpy", update=update, hidden=hidden,
@@ -124,10 +125,7 @@ def dump(
     if out is None:
         Console(theme=THEME).print(Programs()(Text(text)), soft_wrap=True, end="")
         return
-    try:
-        out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"cannot write to {out}: {error.strerror}") from error
+    write(out, lambda: text)
 
 
 def _learner(task: str, by: str | None, **asked: Any) -> Learner:

@@ -18,7 +18,12 @@ Model = Annotated[
         help="gru, lstm, rnn, lif or alif; or another cell of etp.nn as it is, such as mgu."
     ),
 ]
-Rule = Annotated[str, typer.Option(help="Learning rule; `etp rules` lists them.")]
+Rule = Annotated[
+    str,
+    typer.Option(
+        help="Learning rule; `etp rules` lists them. Or my_rule.py:MyRule; arguments in brackets."
+    ),
+]
 Backend = Annotated[str, typer.Option(help="auto, or a name that `etp backends` lists.")]
 Update = Annotated[
     str | None, typer.Option(help="When weights change: at every step, every K, or per sequence. "

@@ -15,9 +15,11 @@ from ..compiler.scope import parse_scope, parse_tail
 from ..fit import parse_update
 from ..learner import Learner
 from ..recipes import recipe
-from ..rules import OnlineRule, resolve
+from ..rules import OnlineRule
 from ..runs import Config
 from ..schedules.planner import parse_schedule
+from ..study.certificate_subject import Subject, subject
+from ..study.modulators import supplied
 
 
 def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
@@ -29,7 +31,8 @@ def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
         If a name is unknown or a number is out of range.
     """
     own = recipe(asked["model"])
-    rule = resolve(asked["rule"])
+    found = subject(asked["rule"])
+    rule = supplied(found.rule, task)
     parse_schedule(asked["schedule"])
     offline = not isinstance(rule, OnlineRule)
     update = as_update(asked["update"] or ("sequence" if offline else "step"))
@@ -46,7 +49,7 @@ def settle(task: tasks.Task, asked: dict[str, Any]) -> Config:
         "window": rule.default_window,
         "loss_steps": own.loss_steps(task),
         **given,
-        "model": asked["model"].lower(), "rule": rule.name, "update": update,
+        "model": asked["model"].lower(), "rule": found.spec, "update": update,
         "scope": scope, "tail": parse_tail(asked["tail"]),
         "backend": backend.name, "task": task.name, "by": task.by,
     })  # fmt: skip
@@ -73,6 +76,7 @@ class Session:
 
     config: Config
     task: tasks.Task
+    rule: Subject
     learner: Learner
     optimizer: optim.Optimizer
 
@@ -98,19 +102,20 @@ def open_session(config: Config, task: tasks.Task) -> Session:
 
     The report speaks of the steps between two updates: those have fixed weights.
     """
-    model = model_of(config, task)
+    model, rule = model_of(config, task), subject(config.rule)
     period = parse_update(config.update) or task.length
     with warnings.catch_warnings():
         # What the compiler warns of is shown in the commands' own words.
         warnings.simplefilter("ignore", etp.CompilationWarning)
         learner = etp.compile(
-            model, config.rule, task.loss, backend=config.backend, batch_size=config.batch_size,
-            window=config.window, scope=config.scope, tail=config.tail, schedule=config.schedule,
+            model, supplied(rule.rule, task), task.loss,
+            backend=config.backend, batch_size=config.batch_size, window=config.window,
+            scope=config.scope, tail=config.tail, schedule=config.schedule,
             example=task.example, length=min(period, task.length),
         )  # fmt: skip
     per_epoch = len(task.train) // config.batch_size * -(-task.length // period)
     rate = optim.inverse_root(config.lr, max(1, per_epoch))
     optimizer = optim.adamw(rate, config.weight_decay, clip_norm=config.clip)
-    session = Session(config, task, learner, optimizer)
+    session = Session(config, task, rule, learner, optimizer)
     session.batches(0)
     return session

@@ -11,6 +11,8 @@ from attrs import evolve
 from rich.console import Console
 from rich.markup import escape
 
+from etp_ir.errors import ETPError
+
 from . import options
 from .app import app
 
@@ -88,15 +90,19 @@ def _begin(name: str, by: str | None, out: Path | None, asked: dict[str, Any]) -
     from ..runs import DUMP, REPORT, Progress, RunFolder
     from .settings import open_session, settle
 
+    if out is not None:
+        RunFolder.check_free(out)
     task = tasks.load(name, by)
     config = settle(task, asked)
     session = open_session(config, task)
-    folder = RunFolder.create(out or _fresh(f"{config.model}-{config.rule}"), config)
-    folder.write(REPORT, str(session.learner.report()))
-    folder.write(DUMP, str(session.learner.program.compiled))
+    learner = session.learner
+    # What may fail or be interrupted comes first: a run folder always has a checkpoint.
+    report, compiled, state = learner.report(), learner.program.compiled, learner.state_dict()
+    folder = RunFolder.create(out or _fresh(f"{config.model}-{learner.options.rule.name}"), config)
     progress = Progress()
-    state = session.learner.state_dict()
     folder.save(state, progress)
+    folder.write(REPORT, str(report))
+    folder.write(DUMP, str(compiled))
     folder.keep_weights(0, state["params"])
     _run(session, folder, progress)
 
@@ -110,7 +116,7 @@ def _fresh(name: str) -> Path:
 
 def _go_on(path: Path, epochs: int | None, task_name: str | None) -> None:
     from .. import tasks
-    from ..runs import RunError, RunFolder
+    from ..runs import CONFIG, RunError, RunFolder
     from .settings import open_session
 
     folder, config = RunFolder.open(path)
@@ -125,7 +131,13 @@ def _go_on(path: Path, epochs: int | None, task_name: str | None) -> None:
         )
     config = evolve(config, epochs=total)
     session = open_session(config, tasks.load(config.task, config.by))
-    session.learner.load_state_dict(state)
+    try:
+        session.learner.load_state_dict(state)
+    except ETPError as error:
+        raise RunError(
+            f"the checkpoint in {path} does not fit its settings, {CONFIG}: {error}\n"
+            "restore the settings that the run was made with, or start a new run"
+        ) from error
     folder.write_config(config)
     _run(session, folder, progress)
 
@@ -161,7 +173,7 @@ def _run(session: Any, folder: Any, progress: Any) -> None:
         except KeyboardInterrupt:
             progress = folder.load()[1]
     if progress.epochs:
-        title = f"{recipe(config.model).title} on {session.task.title}, {config.rule}"
+        title = f"{recipe(config.model).title} on {session.task.title}, {session.rule.label}"
         learning_curve(folder.path / CURVE, progress.epochs, title)
     if finished:
         ending(console, progress.epochs)

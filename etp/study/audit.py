@@ -20,6 +20,7 @@ from .audit_words import SAME, in_words
 from .certificate import _finite as finite
 from .certificate_trial import quiet
 from .lags import LagProfile, lag_profile
+from .modulators import told
 
 Arrays = Mapping[str, Any]
 
@@ -88,6 +89,8 @@ class Audit:
         Along training; the last one is what was trained.
     parameters
         By dotted path.
+    interrupted
+        Whether it was stopped before the last checkpoint.
     """
 
     title: str
@@ -97,6 +100,7 @@ class Audit:
     length: int
     checkpoints: tuple[Checkpoint, ...]
     parameters: Mapping[str, ParameterAudit]
+    interrupted: bool = False
 
     @property
     def contradictions(self) -> tuple[str, ...]:
@@ -147,9 +151,9 @@ class Audit:
 
 def audit(
     model: Module, rule: str | LearningRule | type[LearningRule], loss: Any, xs: Any, ys: Any,
-    mask: Any = None, *, checkpoints: Mapping[int, Arrays] | None = None,
+    mask: Any = None, *, modulator: Any = None, checkpoints: Mapping[int, Arrays] | None = None,
     options: Mapping[str, Any] | None = None, update: str | int = "sequence", lag_examples: int = 4,
-    title: str = "", heard: Callable[[str], Any] | None = None,
+    title: str = "", label: str = "", heard: Callable[[str], Any] | None = None,
 ) -> Audit:  # fmt: skip
     """Return how the gradients of a rule stood to BPTT, in float64 on the NumPy backend.
 
@@ -161,6 +165,8 @@ def audit(
         As `etp.compile` takes them.
     xs, ys, mask
         A batch of sequences, as `etp.Learner.grad` takes it.
+    modulator
+        Beside them, for a rule whose learning signal asks for one.
     checkpoints
         Parameters by dotted path, by the number of epochs before them; by default those that the
         model has now.
@@ -170,8 +176,15 @@ def audit(
         When weights changed; a rule that keeps nothing between updates is cut there.
     lag_examples
         Examples on which credit is told by lag; 0 for none.
+    title, label
+        What was trained on what, and what the rule is called; by default its name.
     heard
         Called with what is looked at next.
+
+    Returns
+    -------
+    audit
+        With the checkpoints that were done, if the keyboard interrupted it after the first.
 
     Raises
     ------
@@ -193,14 +206,18 @@ def audit(
     studied, exact = learner(rule, **(options or {})), learner("bptt")
     gradients = Gradients(studied, exact, update)
     points = checkpoints or {0: {n: np.asarray(x) for n, x in studied.params.items()}}
-    done = []
-    for epoch, params in sorted(points.items()):
-        if heard is not None:
-            heard(f"after {epoch} epochs")
-        got, want = gradients(params, xs, ys, mask)
-        found = align(got, want)
-        lags = _lags(studied, params, xs, ys, lag_examples)
-        done.append(Checkpoint(epoch, found.overall, found.parameters, lags))
+    done: list[Checkpoint] = []
+    try:
+        for epoch, params in sorted(points.items()):
+            if heard is not None:
+                heard(f"after {epoch} epochs")
+            got, want = gradients(params, xs, ys, mask, modulator)
+            found = align(got, want)
+            lags = _lags(studied, params, xs, ys, modulator, lag_examples)
+            done.append(Checkpoint(epoch, found.overall, found.parameters, lags))
+    except KeyboardInterrupt:
+        if not done:
+            raise
     with quiet():
         statuses, graph = gradients.statuses(steps), studied.graph
     last = done[-1]
@@ -218,13 +235,17 @@ def audit(
     every = update if isinstance(update, str) else f"{update} steps"
     if draws(o.rule) > 1:
         given += f", mean of {draws(o.rule)} draws"
+    if told(o.rule):
+        given += f", modulator {told(o.rule)}"
     return Audit(
-        title, o.rule.name, f"{given}, update per {every}", int(np.shape(xs)[1]), steps,
-        tuple(done), parameters,
+        title, label or o.rule.name, f"{given}, update per {every}", int(np.shape(xs)[1]), steps,
+        tuple(done), parameters, len(done) < len(points),
     )  # fmt: skip
 
 
-def _lags(learner: Learner, params: Arrays, xs: Any, ys: Any, examples: int) -> LagProfile | None:
+def _lags(
+    learner: Learner, params: Arrays, xs: Any, ys: Any, modulator: Any, examples: int
+) -> LagProfile | None:
     """Return credit by lag at 0, 1, 2, 4, 8 ... and the longest, or None where there is none."""
     if not examples:
         return None
@@ -233,8 +254,10 @@ def _lags(learner: Learner, params: Arrays, xs: Any, ys: Any, examples: int) -> 
     wanted = {0, length - 1, *(2**k for k in range(length.bit_length()) if 2**k < length)}
     if length <= 8:
         wanted = set(range(length))
+    if np.ndim(modulator) > 1:
+        modulator = modulator[:, :examples]
     try:
         with quiet():
-            return lag_profile(learner, xs[:, :examples], ys[:, :examples], wanted)
+            return lag_profile(learner, xs[:, :examples], ys[:, :examples], wanted, modulator)
     except ETPError:
         return None

@@ -63,7 +63,7 @@ class Gradients:
         self._starts = self.studied.state_dict(), self.exact.state_dict()
 
     def __call__(
-        self, params: Mapping[str, Any], xs: Any, ys: Any, mask: Any
+        self, params: Mapping[str, Any], xs: Any, ys: Any, mask: Any, modulator: Any = None
     ) -> tuple[Gradient, Gradient]:
         """Return the rule's gradient and the exact one, means over steps and examples."""
         found = []
@@ -72,16 +72,11 @@ class Gradients:
             learner.params = params
             with quiet():
                 if learner is self.studied and self.cut(len(xs)):
-                    found.append(self._in_updates(xs, ys, mask))
-                else:
-                    found.append(
-                        _mean(
-                            [
-                                learner.grad(xs, ys, mask)[0]
-                                for _ in range(draws(learner.options.rule))
-                            ]
-                        )
-                    )
+                    found.append(self._in_updates(xs, ys, mask, modulator))
+                    continue
+                heard = modulator if learner is self.studied else None
+                times = range(draws(learner.options.rule))
+                found.append(_mean([learner.grad(xs, ys, mask, modulator=heard)[0] for _ in times]))
         got, want = ({n: np.array(g) for n, g in grads.items()} for grads in found)
         return got, want
 
@@ -96,7 +91,7 @@ class Gradients:
         period = parse_update(self.update) or length
         return self.studied.engine.last()[0].statuses(min(period, length), length)
 
-    def _in_updates(self, xs: Any, ys: Any, mask: Any) -> Gradient:
+    def _in_updates(self, xs: Any, ys: Any, mask: Any, modulator: Any) -> Gradient:
         """Return the sum of what training hands to the optimiser, with weights held."""
         learner, period = self.studied, self.cut(len(xs))
         assert period is not None
@@ -105,5 +100,6 @@ class Gradients:
         even, parts = loss_weights(whole, "mean"), loss_weights(whole, "mean", period)
         scale = np.divide(even, parts, out=np.zeros_like(even), where=parts != 0)
         weights = whole * scale
-        learner.fit([(xs, ys, weights)], Probe(), update=period, progress=False)
+        batch = (xs, ys, weights) if modulator is None else (xs, ys, weights, modulator)
+        learner.fit([batch], Probe(), update=period, progress=False)
         return {n: learner.optimizer_state[f"sum.{n}"] for n in learner.params}

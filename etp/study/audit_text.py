@@ -55,6 +55,8 @@ def show(audit: Audit, console: Any = None) -> None:
         say(f"[bold {STYLES.get(p.status, 'none')}]{escape(name)}[/]  {escape(p.words)}")
     for name in audit.contradictions:
         say(f"[bold red]contradicts[/] {escape(name)} is called exact and is not")
+    if audit.interrupted:
+        say("\n[yellow]interrupted[/]: what was measured until then")
 
 
 def chosen(n: int, most: int = MOST) -> list[int]:

@@ -45,7 +45,9 @@ def _amount(status: str, reason: str, a: Alignment) -> str:
     if a.norm == 0:
         return f"no credit: {reason}"
     credit = a.ratio * a.cosine
-    kind = "little credit" if credit < LITTLE else status
+    kind = status
+    if credit < LITTLE:
+        kind = "little credit" if a.ratio < LITTLE else "misdirected"
     return (
         f"{kind}: {percent(a.ratio)} of BPTT's norm, cosine {a.cosine:.2f}, because {reason}"
     )  # fmt: skip
@@ -68,7 +70,10 @@ def _reach(lags: Mapping[int, Alignment]) -> str:
                     f"whole up to {steps(first[-1])} back")  # fmt: skip
     after = [k for k in lost if all(j in lost for j in seen if j >= k)]
     if after:
-        text.append(f"nothing from {steps(after[0])} back on")
+        text.append(
+            f"nothing from {steps(after[0])} back on" if after[0] else
+            "of a loss at the last step nothing"
+        )  # fmt: skip
     else:
         last = max(seen)
         text.append(f"{percent(arriving[last])} of the credit {steps(last)} back")

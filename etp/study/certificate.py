@@ -230,7 +230,7 @@ def trials(
     @cache
     def compiled_elsewhere() -> dict[str, str]:
         assert spec is not None
-        return elsewhere(spec, names, options)
+        return elsewhere(spec, names, options, length)
 
     return [
         Trial(found.rule, s, options, length, elsewhere=compiled_elsewhere if spec else None)

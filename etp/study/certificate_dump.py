@@ -18,7 +18,9 @@ from .certificate_trial import Trial
 CODE = "from etp.study.certificate_dump import main; main()"
 
 
-def elsewhere(spec: str, models: Iterable[str], options: Mapping[str, Any]) -> dict[str, str]:
+def elsewhere(
+    spec: str, models: Iterable[str], options: Mapping[str, Any], length: int
+) -> dict[str, str]:
     """Return the digest of the programs of each model that a fresh process compiles.
 
     Its hashes are seeded otherwise than here. Models that the rule refuses are left out.
@@ -30,7 +32,9 @@ def elsewhere(spec: str, models: Iterable[str], options: Mapping[str, Any]) -> d
     """
     seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
     env = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
-    asked = json.dumps({"spec": spec, "models": list(models), "options": dict(options)})
+    asked = json.dumps(
+        {"spec": spec, "models": list(models), "options": dict(options), "length": length}
+    )
     child = subprocess.run(
         [sys.executable, "-c", CODE], input=asked, env=env, capture_output=True, text=True
     )
@@ -47,7 +51,7 @@ def main() -> None:
     rule = subject(asked["spec"]).rule
     found = {}
     for name in asked["models"]:
-        trial = Trial(rule, sample(name), asked["options"])
+        trial = Trial(rule, sample(name), asked["options"], asked["length"])
         if trial.refused is None:
             found[name] = trial.digest
     sys.stdout.write(json.dumps(found) + "\n")

@@ -33,7 +33,8 @@ class Subject:
     rule
         The rule object.
     spec
-        Name, ``file.py:Class`` or ``module:Class``; None for an object that was passed in.
+        Name, ``file.py:Class`` or ``module:Class``, with the arguments given; None for an object
+        that was passed in.
     before
         Rule classes by name before the file or module was run.
     """
@@ -47,6 +48,12 @@ class Subject:
         """Another rule that is found by the same name, or None."""
         other = self.before.get(self.rule.name.lower())
         return None if other is None or other is type(self.rule) else other
+
+    @property
+    def label(self) -> str:
+        """The rule as it is called in tables: its name or class, with the arguments given."""
+        name, bracket, rest = (self.spec or self.rule.name).partition("(")
+        return name.rpartition(":")[2] + bracket + rest
 
     @property
     def title(self) -> str:
@@ -73,16 +80,18 @@ def subject(given: str | LearningRule | type[LearningRule]) -> Subject:
     if called:
         where, name, arguments = called.groups()
     if not colon and not given.endswith(".py"):
-        return Subject(rules.resolve(given), given)
+        found = rules.resolve(given)
+        _, bracket, rest = given.strip().partition("(")
+        return Subject(found, found.name + bracket + rest)
     if not colon:
         where, name = given, ""
     before = by_name()
     is_file = where.endswith(".py") or "/" in where
     module = _from_file(Path(where)) if is_file else _from_module(where)
-    found = _class(module, name, where)
+    kind = _class(module, name, where)
     path = str(Path(where).resolve()) if is_file else where
-    spec = f"{path}:{found.__name__}{arguments}"
-    return Subject(_made(found, where, arguments), spec, before)
+    spec = f"{path}:{kind.__name__}{arguments}"
+    return Subject(_made(kind, where, arguments), spec, before)
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -19,8 +19,10 @@ from ..model import Module
 from ..recipes import recipe
 from ..rules import LearningRule, resolve
 from ..sequences import as_count
+from .certificate_subject import subject
 from .compare_result import Comparison, Cost, RuleResult, Run
 from .compare_training import Contender, Setting, Stopped, Trial, Watch
+from .modulators import supplied, told
 
 Rule = str | LearningRule | type[LearningRule] | Contender
 
@@ -82,7 +84,8 @@ def compare(
     Parameters
     ----------
     rules
-        Names, rule objects or classes, or `Contender` with options of their own.
+        Names, ``file.py:Class``, rule objects or classes, or `Contender` with options of their own.
+        A rule that asks for a modulator beside the data is given one of the task.
     model
         A name that ``etp train --model`` takes, or a function of a seed that returns a model.
     task
@@ -105,13 +108,14 @@ def compare(
         If a name is unknown, or a number is out of range.
     """
     chosen = Plan(**_known(plan))
-    contenders = _labelled([_contender(rule) for rule in rules])
     asked = tasks.load(task) if isinstance(task, str) else task
+    contenders = _labelled([_contender(rule, asked) for rule in rules])
     setting = _setting(chosen, model, asked)
     seeds = chosen.seeds
     if isinstance(seeds, int):
         seeds = tuple(range(as_count(seeds, "seeds")))
-    done = {c.label: RuleResult(c.label, resolve(c.rule).name) for c in contenders}
+    found = {c.label: resolve(c.rule) for c in contenders}
+    done = {label: RuleResult(label, r.name, modulator=told(r)) for label, r in found.items()}
     interrupted = False
     try:
         for seed in seeds:  # the outer loop: a comparison cut short has seen all rules
@@ -162,12 +166,12 @@ def _known(plan: Mapping[str, Any]) -> dict[str, Any]:
     return dict(plan)
 
 
-def _contender(rule: Rule) -> Contender:
+def _contender(rule: Rule, task: tasks.Task) -> Contender:
     if isinstance(rule, Contender):
-        resolve(rule.rule)
-        return rule
-    found = resolve(rule)
-    return Contender(rule if isinstance(rule, str) else found.name, rule)
+        return evolve(rule, rule=supplied(subject(rule.rule).rule, task))
+    found = subject(rule)
+    return Contender(found.label if isinstance(rule, str) else found.rule.name,
+                     supplied(found.rule, task))  # fmt: skip
 
 
 def _labelled(contenders: list[Contender]) -> list[Contender]:

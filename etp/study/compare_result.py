@@ -131,6 +131,8 @@ class RuleResult:
         None if nothing was trained.
     refused
         Why the model cannot be trained with it, in one line, or None.
+    modulator
+        What its third factor was in training, or nothing.
     """
 
     label: str
@@ -138,6 +140,7 @@ class RuleResult:
     runs: tuple[Run, ...] = ()
     cost: Cost | None = None
     refused: str | None = None
+    modulator: str = ""
 
     def metric(self, name: str, update: int) -> Mean:
         """Return a metric on the test set after some updates."""

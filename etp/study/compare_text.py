@@ -98,8 +98,9 @@ def overview(found: Comparison) -> tuple[Row, list[Row]]:
 
 
 def notes(found: Comparison) -> list[str]:
-    """Return why rules were refused, or runs ended early."""
-    lines = [f"{r.label}: {r.refused}" for r in found.rules if r.refused]
+    """Return why rules were refused, what modulates them, or why runs ended early."""
+    lines = [f"{r.label}: modulated by {r.modulator}" for r in found.rules if r.modulator]
+    lines += [f"{r.label}: {r.refused}" for r in found.rules if r.refused]
     lines += [f"{r.label}: {r.stopped}" for r in found.rules if r.stopped]
     if found.interrupted:
         lines.append("interrupted: what was measured until then")

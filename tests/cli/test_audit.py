@@ -84,3 +84,15 @@ def test_what_is_no_run_is_told(etp: Etp) -> None:
     ran = etp("audit", "run")
     assert ran.code == 2
     assert "0001.npz cannot be read" in ran.err
+    Path("run/weights/0001.npz").unlink()
+    ran = etp("audit", "run", "--plot", "no/a.png")
+    assert ran.code == 2
+    assert "cannot write to no/a.png: there is no folder no" in ran.err
+    config = Path("run/config.json").read_text().replace('"hidden": 6', '"hidden": 7')
+    Path("run/config.json").write_text(config)
+    ran = etp("audit", "run")
+    assert ran.code == 2
+    assert "the weights after 0 epochs do not fit run/config.json: cell.r.w_in has" in ran.err
+    ran = etp("train", "--resume", "run", "--epochs", 3)
+    assert ran.code == 2
+    assert "the checkpoint in run does not fit its settings, config.json: parameter" in ran.err

@@ -63,6 +63,12 @@ def test_every_parameter_is_told_on_demand(etp: Etp) -> None:
     assert "is not followed" in out
 
 
+def test_another_process_takes_probes_of_the_same_length(etp: Etp) -> None:
+    ran = etp("check", "bptt", "--models", "leaky", "--no-costs", "--length", 5)
+    assert ran.code == 0
+    assert "nothing contradicts" in ran.out
+
+
 def test_options_change_what_is_certified(etp: Etp) -> None:
     out = etp("check", "d_rtrl", "--models", "rnn", "--no-costs", "--scope", "full").out
     assert "5 of 5" in out
@@ -74,9 +80,12 @@ def test_errors_are_one_line(etp: Etp) -> None:
     assert ran.code == 2
     assert ran.err.startswith("error: there is no file nope.py")
     assert etp("check", "d_rtrl", "--models", "nope").code == 2
+    scope = etp("check", "bptt", "--scope", "ful")
+    assert scope.code == 2
+    assert "did you mean 'full'" in scope.err
     unwritable = etp("check", "bptt", "--models", "leaky", "--no-costs", "--json", "no/c.json")
     assert unwritable.code == 2
-    assert "cannot write to no/c.json" in unwritable.err
+    assert unwritable.err.startswith("error: cannot write to no/c.json: there is no folder no")
 
 
 @pytest.fixture

@@ -74,6 +74,7 @@ def test_words() -> None:
     assert in_words("direct-only", why, one(0, 1), 1, {}).startswith(f"no credit: {why}")
     text = in_words("approximate", why, one(0.12, 0.3), 1, {})
     assert text == f"little credit: 12% of BPTT's norm, cosine 0.30, because {why}"
+    assert in_words("approximate", why, one(6.7, -0.1), 1, {}).startswith("misdirected: 670% of")
     assert in_words("approximate", why, one(1.1, 0.9), 1, {}).startswith("approximate: 110% of")
     assert "off by 50.0%" in in_words("exact", "so", one(0.5, 1), 1, {})
     assert "nothing either" in in_words("approximate", why, one(0, 1, 0), 1, {})
@@ -89,6 +90,7 @@ def test_how_far_back_credit_reaches_in_words() -> None:
     assert reach(1, 0.5, 0.4) == "whole for a use in the step of the loss, 40% of the credit " \
                                  "2 steps back"  # fmt: skip
     assert reach(0.9, 0.2) == "20% of the credit one step back"
+    assert reach(0.01, 0.0) == "of a loss at the last step nothing"
     assert reach(1, 1) == "of a loss at the last step all is there"
 
 
@@ -122,3 +124,36 @@ def test_a_rule_that_draws_is_audited_in_the_mean() -> None:
     exact = etp.compile(build("leaky"), "bptt", "mse", backend="numpy", dtype="float64")
     alone = alignment(one.grad(x, y)[0]["cell.w"], exact.grad(x, y)[0]["cell.w"])
     assert found.checkpoints[0].parameters["cell.w"].deviation < alone.deviation
+
+
+def test_modulators_are_those_that_are_given() -> None:
+    x, y = data(LENGTH, BATCH)
+    m = np.random.default_rng(0).normal(size=(LENGTH, BATCH))
+    found = audit(build("leaky"), "three_factor", "mse", x, y, modulator=m, lag_examples=2)
+    learner = etp.compile(build("leaky"), "three_factor", "mse", backend="numpy", dtype="float64")
+    exact = etp.compile(build("leaky"), "bptt", "mse", backend="numpy", dtype="float64")
+    want = alignment(learner.grad(x, y, modulator=m)[0]["cell.w"], exact.grad(x, y)[0]["cell.w"])
+    (last,) = found.checkpoints
+    assert last.parameters["cell.w"].cosine == pytest.approx(want.cosine, rel=1e-9)
+    assert last.lags is not None
+    assert "a modulator takes the place" in found.parameters["cell.w"].words
+    with pytest.raises(etp.ETPError, match="modulator"):
+        audit(build("leaky"), "three_factor", "mse", x, y)
+
+
+def test_an_interrupt_keeps_what_was_measured() -> None:
+    x, y = data(LENGTH, BATCH)
+    start = {n: np.array(p.value) for n, p in build("leaky").named_params().items()}
+
+    def heard(what: str) -> None:
+        if what == "after 2 epochs":
+            raise KeyboardInterrupt
+
+    points = {0: start, 1: start, 2: start}
+    found = audit(build("leaky"), "d_rtrl", "mse", x, y, checkpoints=points, lag_examples=0,
+                  heard=heard)  # fmt: skip
+    assert found.interrupted
+    assert [c.epoch for c in found.checkpoints] == [0, 1]
+    assert "interrupted: what was measured until then" in str(found)
+    with pytest.raises(KeyboardInterrupt):
+        audit(build("leaky"), "d_rtrl", "mse", x, y, checkpoints={2: start}, heard=heard)
