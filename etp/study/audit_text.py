@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from io import StringIO
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,9 @@ from rich.markup import escape
 
 from .alignment import Alignment
 from .audit_words import SAME, percent
-from .certificate_text import cell, table, tex
+from .certificate_text import cell, table
+from .latex import code, tex
+from .latex import table as table_in_latex
 
 if TYPE_CHECKING:
     from .audit import Audit
@@ -114,26 +115,15 @@ def _lags(audit: Audit) -> Any:
 
 def latex(audit: Audit) -> str:
     """Return the table of parameters, for the ``booktabs`` package."""
-    return "\n".join(_latex(audit)) + "\n"
-
-
-def _latex(audit: Audit) -> Iterator[str]:
     points = [audit.checkpoints[i] for i in chosen(len(audit.checkpoints))]
-    yield r"\begin{table}"
-    yield r"  \centering"
-    yield rf"  \caption{{Gradients of \texttt{{{tex(audit.rule)}}} ({tex(audit.setting)}) against"
-    yield "    back-propagation through time: the part of it that arrives at the end of training,"
-    yield "    and cosine with relative deviation along it.}"
-    yield rf"  \begin{{tabular}}{{llr{'r' * len(points)}}}"
-    yield r"    \toprule"
-    heads = ["parameter", "status", "credit", *(f"epoch {c.epoch}" for c in points)]
-    yield f"    {' & '.join(heads)} \\\\"
-    yield r"    \midrule"
-    for name, p in audit.parameters.items():
-        credit = "-" if isnan(p.credit) else percent(p.credit)
-        cells = [rf"\texttt{{{tex(name)}}}", tex(p.status), tex(credit)]
-        cells += [tex(shown(c.parameters[name])) for c in points]
-        yield f"    {' & '.join(cells)} \\\\"
-    yield r"    \bottomrule"
-    yield r"  \end{tabular}"
-    yield r"\end{table}"
+    caption = (
+        rf"Gradients of {code(audit.rule)} ({tex(audit.setting)}) against back-propagation "
+        "through time: the part of it that arrives at the end of training, and along it cosine "
+        "(below, relative deviation) after so many epochs."
+    )
+    columns = ["parameter", "status", "credit", *(str(c.epoch) for c in points)]
+    return table_in_latex(caption, columns, [
+        (code(name), [p.status, "-" if isnan(p.credit) else percent(p.credit),
+                      *(shown(c.parameters[name]) for c in points)])
+        for name, p in audit.parameters.items()
+    ], left=2, comments=[audit.title])  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from io import StringIO
 from math import isnan
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,8 @@ from rich.table import Table
 from ..compiler.status import EXACT, UNBIASED
 from .alignment import Alignment
 from .certificate_checks import CHECKS, HOLDS, NOT_ASKED, SAME, Finding
+from .latex import code, tex
+from .latex import table as table_in_latex
 
 if TYPE_CHECKING:
     from .certificate import Certificate, ModelCertificate
@@ -224,39 +225,25 @@ def _line(text: str) -> str:
 
 
 # -- LaTeX ----------------------------------------------------------------------------------
-_SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-}  # fmt: skip
-
-
-def tex(text: str) -> str:
-    """Return text with what LaTeX reads otherwise escaped."""
-    return "".join(_SPECIAL.get(c, c) for c in text)
-
-
 def latex(certificate: Certificate) -> str:
     """Return the table of models, for the ``booktabs`` package."""
-    return "\n".join(_latex(certificate)) + "\n"
-
-
-def _latex(certificate: Certificate) -> Iterator[str]:
     lags = [k for k in LAGS if any(k in _of_lags(m) for m in certificate.models)]
-    yield r"\begin{table}"
-    yield r"  \centering"
-    yield rf"  \caption{{\texttt{{{tex(certificate.rule)}}} against back-propagation through time:"
-    yield "    parameters with an exact gradient, cosine and relative deviation of the gradient,"
-    yield "    and of what the loss at step $T$ owes to step $T-k$.}"
-    yield rf"  \begin{{tabular}}{{l{'r' * (3 + len(lags))}}}"
-    yield r"    \toprule"
-    heads = ["model", "exact", r"$\cos$", "deviation", *(f"$k={k}$" for k in lags)]
-    yield f"    {' & '.join(heads)} \\\\"
-    yield r"    \midrule"
-    for m in certificate.models:
-        if m.overall is None:
-            yield rf"    {tex(m.title)} & \multicolumn{{{3 + len(lags)}}}{{l}}{{refused}} \\"
-        else:
-            yield f"    {' & '.join(tex(c) for c in row(m, lags))} \\\\"
-    yield r"    \bottomrule"
-    yield r"  \end{tabular}"
-    yield r"\end{table}"
+    columns = ["model", "exact", r"$\cos$", *(f"$k={k}$" for k in lags)]
+    caption = (
+        rf"{code(certificate.rule)} against back-propagation through time: parameters with an "
+        "exact gradient, cosine (below it, relative deviation) of the gradient, and of what the "
+        "loss at step $T$ owes to step $T-k$."
+    )
+    return table_in_latex(
+        caption, columns, [(tex(m.title), _cells(m, lags)) for m in certificate.models],
+        comments=[certificate.settings],
+    )  # fmt: skip
+
+
+def _cells(m: ModelCertificate, lags: list[int]) -> list[str]:
+    """Return a model's cells for LaTeX, but for its title."""
+    if m.overall is None:
+        return ["refused", *[""] * (1 + len(lags))]
+    found, unbiased = _of_lags(m), m.count(UNBIASED)
+    exact = f"{m.count(EXACT)}/{len(m.parameters)}" + (f", {unbiased} unbiased" * (unbiased > 0))
+    return [exact, cell(m.overall), *(cell(found[k]) if k in found else "-" for k in lags)]

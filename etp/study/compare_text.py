@@ -8,11 +8,11 @@ from math import isnan
 from typing import Any
 
 from .compare_result import Comparison, Mean, RuleResult
+from .latex import code, table, tex
 
 Row = list[str]
 # Points of the training in a table; a mean relative deviation below which gradients are the same.
 COLUMNS, SAME = 5, 1e-3
-TEX = {**{c: f"\\{c}" for c in "&%_#${}"}, "\\": r"\textbackslash{}", "±": r"$\pm$", "µ": r"$\mu$"}
 
 
 def show(found: Comparison, console: Any = None) -> None:
@@ -110,22 +110,12 @@ def notes(found: Comparison) -> list[str]:
 def latex(found: Comparison) -> str:
     """Return the table of rules and costs in LaTeX, with booktabs."""
     columns, rows = overview(found)
-    lines = [
-        *(f"% {line}" for line in heading(found)),
-        rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
-        r"\toprule",
-        " & ".join(map(_tex, columns)) + r" \\",
-        r"\midrule",
-        *(" & ".join(map(_tex, row)) + r" \\" for row in rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        *(f"% {line}" for line in notes(found)),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _tex(cell: str) -> str:
-    return "".join(TEX.get(c, c) for c in cell)
+    return table(
+        tex(heading(found)[0].replace(":", ";", 1)) + ". Cosine and norm of the gradient are "
+        "against back-propagation through time, means over training.",
+        [tex(c) for c in columns], [(code(label), cells) for label, *cells in rows],
+        comments=[*heading(found)[1:], *notes(found)],
+    )  # fmt: skip
 
 
 def _summary(rule: RuleResult, metrics: list[str]) -> Row:
