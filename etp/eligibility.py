@@ -208,8 +208,10 @@ def _missing(name: str, held: TraceBook) -> str:
     if name in known:
         return (f"no trace is kept for {name!r}: it reaches no state that carries it on\n"
                 f"learner.graph.explain({name!r}) tells why")  # fmt: skip
-    every = [*held.arrays, *known]
-    return f"no trace {name!r}{nearest(name, every)}\nthere are {', '.join(held.arrays)}"
+    kept = [n for n in known if held.compiled is not None and traces_of(held.compiled, n)]
+    guess = nearest(name, [*kept, *held.arrays])
+    return (f"no trace {name!r}{guess if 'did you' in guess else ''}\n"
+            f"there are those of {', '.join(kept) or ', '.join(held.arrays)}")  # fmt: skip
 
 
 def _part(a: TraceArray, lead: tuple[str, ...]) -> Part:

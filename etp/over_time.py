@@ -128,6 +128,8 @@ def _wanted(
         return list(held)
     given = [names] if isinstance(names, str) else list(names)
     for name in given:
+        if name not in held and isinstance(held, TraceBook):
+            held[name]  # says what there is
         if name not in held:
             raise ModelError(
                 f"there is no {what} {name!r} to record{nearest(str(name), list(held))}\n"

@@ -15,6 +15,7 @@ from etp_ir.tracer import Tracer
 from etp_ir.transforms.vjp import pullback
 
 from ..checks import count, not_negative, optional, seed, whole
+from ..given import mistake
 from ..statistics import batch_mean
 from .base import Array, Arriving, Shared, Signal
 from .direct import target_vector
@@ -94,9 +95,23 @@ class SyntheticGradient(Signal):
             Weight of the squared size of :math:`A`, relative to the mean square of its inputs.
         rate
             Rate at which it learns on.
+
+        Raises
+        ------
+        etp.ModelError
+            If it is given no learner.
+        etp.DataError
+            If states or credit are not finite on these data.
         """
+        from ..learner import Learner
         from .fitting import fitted
 
+        if not isinstance(learner, Learner):
+            raise mistake(
+                ModelError, f"a synthesiser is fitted to a learner, got {type(learner).__name__}",
+                "compile the model first: SyntheticGradient.fit(etp.compile(model, 'bptt', loss), "
+                "xs, ys)",
+            )  # fmt: skip
         return SyntheticGradient(
             rate=rate, weights=fitted(learner, xs, ys, mask, ridge), loss=learner.engine.loss,
             window=window,
@@ -114,7 +129,8 @@ class SyntheticGradient(Signal):
         if window != self.window:
             raise ModelError(
                 f"the synthesiser was fitted for window {self.window}, and this one is {window}\n"
-                f"compile with window={self.window}, or fit it again with window={window}"
+                f"fit it again with window={window}, or compile with window={self.window} where "
+                "the rule takes one"
             )
 
     # -- arrays -----------------------------------------------------------------------------

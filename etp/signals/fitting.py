@@ -12,6 +12,8 @@ from etp_ir.interpreter import evaluate
 from etp_ir.tracer import Tracer
 from etp_ir.transforms.batch import batch_program
 
+from ..given import mistake
+from ..sequences import DataError
 from .bootstrapped import _joined, _live, inputs
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ FIXED = ("param", "const", "buffer")
 def fitted(learner: Learner, xs: Any, ys: Any, mask: Any, ridge: float) -> Array:
     """Return the matrix from inputs to credit of least squares, see `SyntheticGradient.fit`."""
     a, credit = samples(learner, xs, ys, mask)
+    if not (np.isfinite(a).all() and np.isfinite(credit).all()):
+        raise mistake(
+            DataError, "states or credit are not finite on these data: no synthesiser is fitted",
+            "look for NaN in xs and ys, and for states that grow without bound",
+        )  # fmt: skip
     gram = a.T @ a
     gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
     return np.linalg.solve(gram, a.T @ credit).T

@@ -190,3 +190,7 @@ def test_what_cannot_be_recorded() -> None:
         learner().record(x, y, states=["cell.hh"])
     with pytest.raises(etp.ModelError, match="test_over_time"):
         learner().record(x, y, traces=["cell.v"])
+    with pytest.raises(
+        etp.ModelError, match=r"(?s)no trace 'cell.ww'; did you.*there are those of c"
+    ):
+        learner().record(x, y, traces=["cell.ww"])

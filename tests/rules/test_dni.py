@@ -120,3 +120,11 @@ def test_what_makes_no_sense_is_refused():
         SyntheticGradient(every=0)
     with pytest.raises(etp.ETPError, match="rate of SyntheticGradient"):
         SyntheticGradient(rate=-1.0)
+
+
+def test_what_no_synthesiser_can_be_fitted_to():
+    x, y = data(LENGTH, BATCH)
+    with pytest.raises(etp.ModelError, match=r"(?s)to a learner, got GRU.*test_dni.*compile the"):
+        SyntheticGradient.fit(etp.nn.GRUCell(2, 3, rng=np.random.default_rng(0)), x, y)
+    with pytest.raises(etp.DataError, match=r"(?s)are not finite.*test_dni.*NaN in xs"):
+        SyntheticGradient.fit(made("gru", "bptt", "mse"), x * np.nan, y)
