@@ -11,20 +11,23 @@ random points agree. Beyond kinks that random points do not meet, comparisons ar
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
-from attrs import define, field
+from attrs import Factory, define, evolve, field, frozen
 
 from etp_ir.builder import Builder
 from etp_ir.core import Input, Program, Role
 from etp_ir.interpreter import evaluate
 from etp_ir.passes import lower
-from etp_ir.passes.simplify import simplify
+from etp_ir.passes.dce import dce
 from etp_ir.tracer import Tracer, operand
 from etp_ir.types import BOOL, F64, U32, TensorType
 
 from ..compiler.report import cost
+from ..compiler.scope import Scope
 from ..compiler.structure import Structure, analyse
 from ..keys import SEQUENCE
 from ..rules.base import LearningRule
@@ -49,6 +52,37 @@ LARGEST, LONGEST = 2_000_000, 100_000_000
 Array = np.ndarray[Any, Any]
 
 
+def _digest(arrays: Mapping[str, Any]) -> bytes:
+    """Return what is equal for equal arrays."""
+    found = blake2b()
+    for name in sorted(arrays):
+        x = np.ascontiguousarray(arrays[name])
+        found.update(f"{name} {x.dtype} {x.shape}".encode())
+        found.update(x.tobytes())
+    return found.digest()
+
+
+@frozen
+class _World:
+    """A model as rules meet it."""
+
+    structure: Structure = field(eq=False)
+    constants: Mapping[str, Any] = field(eq=_digest)
+    window: int
+    program: Program = field(init=False, default=Factory(lambda w: w.structure.program, True))
+    scope: Scope = field(init=False, default=Factory(lambda w: w.structure.scope, True))
+    tail: str = field(init=False, default=Factory(lambda w: w.structure.tail, True))
+
+
+@frozen
+class _Question:
+    """What is to be found out; equal where the answer is."""
+
+    world: _World
+    rule: LearningRule
+    params: Mapping[str, Any] = field(eq=_digest)
+
+
 def coinciding(
     structure: Structure, rule: LearningRule, window: int, constants: Mapping[str, Any],
     params: Mapping[str, Any],
@@ -65,24 +99,31 @@ def coinciding(
     frozenset or None
         None if the model is too large to be tried.
     """
-    window = min(window, 1)
+    question = _Question(_World(structure, constants, min(window, 1)), rule, params)
+    try:
+        hash(question)
+    except TypeError:  # a rule that holds what cannot be compared
+        return _answer.__wrapped__(question)
+    return _answer(question)
+
+
+@lru_cache(maxsize=64)
+def _answer(asked: _Question) -> frozenset[str] | None:
     live: set[str] = set()
-    same = {p.name for p in structure.program.inputs_of("param")}
-    for s in _worlds(structure, constants):
+    same = {p.name for p in asked.world.program.inputs_of("param")}
+    for world in _worlds(asked.world):
         if not same:
             break
-        both = [Steps(s, r, window, "probe") for r in (rule, resolve("d_rtrl"))]
-        if sum(a.type.size for steps in both for a in steps.traces) > LARGEST:
+        steps = Steps(world.structure, asked.rule, world.window, "probe")
+        programs = [p for p in (_step(steps), _influence(world)) if p is not None]
+        if len(programs) < 2 or sum(sum(cost(program)) for program in programs) > LONGEST:
             return None
-        programs = [_step(steps) for steps in both]
-        if sum(sum(cost(program)) for program in programs) > LONGEST:
-            return None
-        tolerance = TOLERANCE if both[0].dtype is F64 else SINGLE
+        tolerance = TOLERANCE if steps.dtype is F64 else SINGLE
         for point in range(len(SCALES)):
-            found = _tried(both[0], programs, point, constants, {}, tolerance)
+            found = _tried(steps, programs, point, world.constants, {}, tolerance)
             if not found.finite:
-                found = _tried(both[0], programs, point, constants, params, tolerance)
-            if not found.finite and (point or s is not structure):
+                found = _tried(steps, programs, point, world.constants, asked.params, tolerance)
+            if not found.finite and (point or world is not asked.world):
                 continue  # beyond what the model was made for
             live |= found.live
             same -= found.different
@@ -91,12 +132,19 @@ def coinciding(
     return frozenset(same & live)
 
 
-def _worlds(structure: Structure, constants: Mapping[str, Any]) -> Iterator[Structure]:
+@lru_cache(maxsize=64)
+def _influence(world: _World) -> Program | None:
+    """Return the step of D-RTRL."""
+    return _step(Steps(world.structure, resolve("d_rtrl"), world.window, "probe"))
+
+
+def _worlds(world: _World) -> Iterator[_World]:
     """Yield the model, and itself with other outcomes of its comparisons if it has any."""
-    yield structure
-    program = flagged(structure.program)
+    yield world
+    program = flagged(world.program)
     if program is not None:
-        yield analyse(program, constants, scope=structure.scope, tail=structure.tail)
+        other = analyse(program, world.constants, scope=world.scope, tail=world.tail)
+        yield evolve(world, structure=other)
 
 
 @define
@@ -122,8 +170,10 @@ class _Comparison:
                 self.different.add(n)
 
 
-def _step(steps: Steps) -> Program:
-    """Return the online step with gradients of parameters."""
+def _step(steps: Steps) -> Program | None:
+    """Return the online step with gradients of parameters, or None if its traces are too large."""
+    if sum(a.type.size for a in steps.traces) > LARGEST:
+        return None
     program = online_step(steps)
     b = Builder(program.name, share=True)
     given = {p.name: Tracer(b, b.input(p.name, p.type, p.role)) for p in program.inputs}
@@ -132,7 +182,7 @@ def _step(steps: Steps) -> Program:
     grads = Sequences(Forms(steps), 1).parameter_gradients(b, given, weights)
     pairs: list[Any] = [(x.value, Role("grad", (n,))) for n, x in grads.items()]
     pairs += [(operand(b, out[o.key]), o.role) for o in program.outputs if o.role.kind != "grad"]
-    return lower(simplify(b.finish(pairs)))
+    return lower(dce(b.finish(pairs)))
 
 
 def _tried(steps: Steps, programs: list[Program], *given: Any) -> _Comparison:
