@@ -206,6 +206,14 @@ class TraceRule(OnlineRule):
 
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
         """Return the arrays kept for a relation."""
+        for name, kind in self.traces.items():
+            if not isinstance(kind, Kind):
+                from .returned import rule_error
+
+                raise rule_error(
+                    self, "", f"the trace {name!r} of {type(self).__name__} is declared as "
+                    f"{kind!r}", "declare it as PER_WEIGHT, PER_RESULT or PER_INPUT of etp.rules",
+                )  # fmt: skip
         return {name: kind.slot(rel) for name, kind in self.traces.items()}
 
     @abstractmethod

@@ -15,7 +15,7 @@ from attrs import field, frozen
 from etp_ir.tracer import Tracer
 
 from .algebra import Mat, Named, Outer, Vec
-from .returned import advanced
+from .returned import Held, advanced
 
 if TYPE_CHECKING:
     from ..compiler.view import RelationView
@@ -143,7 +143,9 @@ class Recurrence:
     def read(self, ell: Vec) -> dict[str, Vec]:
         """Return the vector that each trace is multiplied with when a signal reads them."""
         symbols = {slot: Form({slot: ((),)}) for slot in self.forms}
-        found = self.rule.gradient(self.view, symbols, ell)
+        found = self.rule.gradient(self.view, Held(self.rule, "gradient", symbols), ell)
+        if not isinstance(found, Reading | None):
+            raise NotLinear
         return {} if found is None else dict(found.signals)
 
     def back(self, ahead: Mapping[str, Vec]) -> dict[str, Vec]:

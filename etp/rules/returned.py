@@ -57,6 +57,39 @@ def checked_name(kind: type[LearningRule]) -> None:
     )  # fmt: skip
 
 
+class Held(dict[str, Any]):
+    """The traces that a rule is given; one that it does not declare is a mistake that is told."""
+
+    def __init__(self, rule: TraceRule, of: str, traces: Traces) -> None:
+        super().__init__(traces)
+        self.rule, self.of = rule, of
+
+    def __missing__(self, name: str) -> Any:
+        raise rule_error(
+            self.rule, self.of, f"{self.of} of {type(self.rule).__name__} asks for the trace "
+            f"{name!r}, and traces declares {_names(self)}",
+            f"use one of these, or declare it: traces = {{..., {name!r}: PER_WEIGHT}}",
+        )  # fmt: skip
+
+
+def gradient_of(rule: TraceRule, rel: Any, e: Traces, ell: Vec) -> Any:
+    """Return what a rule's traces give for a signal.
+
+    Raises
+    ------
+    RuleError
+        If it is not summed over the states.
+    """
+    found = rule.gradient(rel, Held(rule, "gradient", e), ell)
+    if found is None or (hasattr(found, "on") and not isinstance(found, Vec)):
+        return found
+    what = "one array for each state" if isinstance(found, Vec) else _shown(found)
+    raise rule_error(
+        rule, "gradient", f"gradient of {type(rule).__name__} returns {what}, and not an array "
+        "like the weight", "sum over the states with @, as in ell @ e['e']",
+    )  # fmt: skip
+
+
 def advanced(rule: TraceRule, rel: RelationView, slots: Mapping[str, Slot], e: Traces) -> Traces:
     """Return what a rule makes of its traces, one for each that it declares and no other.
 
@@ -65,7 +98,7 @@ def advanced(rule: TraceRule, rel: RelationView, slots: Mapping[str, Slot], e: T
     RuleError
         If ``advance`` returns anything else.
     """
-    new = rule.advance(rel, e)
+    new = rule.advance(rel, Held(rule, "advance", e))
     kind = type(rule).__name__
     if not isinstance(new, Mapping):
         raise rule_error(

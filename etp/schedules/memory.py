@@ -25,7 +25,7 @@ from ..rules.algebra import Vec
 from ..rules.base import LearningRule, StepRule, TraceRule
 from ..rules.bundle import Bundle
 from ..rules.linear import Recurrence, recurrence
-from ..rules.returned import advanced
+from ..rules.returned import advanced, gradient_of
 from ..signals.base import Shared
 from .traces import (
     STEPS,
@@ -160,7 +160,7 @@ class TraceMemory(Memory):
     ) -> None:  # fmt: skip
         """Add what the traces of one relation give for a signal."""
         view = bare_view(self.structure, relation, StepNumbers(self.dtype, counted=held.get(STEPS)))
-        found = self.rule.gradient(view, self._traces(relation, held), ell)
+        found = gradient_of(self.rule, view, self._traces(relation, held), ell)
         self._add(relation, None if found is None else found.on(relation.axes.w), grads)
 
     def read_slots(self, held: Mapping[str, Tracer], entering: Entering, grads: Gradients) -> None:

@@ -148,8 +148,19 @@ def told_where(rule: LearningRule | type[LearningRule], doing: str) -> Iterator[
             raise
         raise ETPError(
             compose(f"{name} fails {doing}: {type(error).__name__}: {error}",
-                    where=f"at {path}:{line}", how="mend the rule there")
+                    where=f"at {path}:{line}", how=_cure(error))
         ) from error  # fmt: skip
+
+
+def _cure(error: Exception) -> str:
+    """Return how a mistake in the code of a rule is mended."""
+    if isinstance(error, AttributeError) and error.name:
+        guess = nearest(error.name, [n for n in dir(error.obj) if not n.startswith("_")])
+        return f"mend the rule there{guess if 'did you' in guess else ''}"
+    if "does not support ufuncs" in str(error):
+        return ("write it with +, -, * and @ of rel, e and numbers, which the compiler reads; "
+                "functions such as tanh are none of them")  # fmt: skip
+    return "mend the rule there"
 
 
 def _home(found: type) -> Path | None:

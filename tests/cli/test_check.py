@@ -43,6 +43,13 @@ class Nameless(Twin):
 
 class Misnamed(Nameless):
     name = "misnamed"
+
+
+class Misspelled(Twin):
+    name = "misspelled"
+
+    def advance(self, rel, e):
+        return {"e": rel.d @ e["e"] + rel.u * rel.x}
 """
 FEW = ("--models", "leaky", "--no-costs")
 
@@ -103,7 +110,11 @@ def test_rules_of_files_take_arguments(mine: Etp) -> None:
 
 
 def test_mistakes_of_a_rule_are_no_contradiction(mine: Etp) -> None:
-    for rule, told in (("Nameless", "has the name ''"), ("Misnamed", "returns q; traces decl")):
+    for rule, told in (
+        ("Nameless", "has the name ''"),
+        ("Misnamed", "returns q; traces decl"),
+        ("Misspelled", "did you mean 'D'"),
+    ):
         ran = mine("check", f"mine.py:{rule}", *FEW)
         assert ran.code == 2
         assert told in ran.err

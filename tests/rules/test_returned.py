@@ -62,6 +62,8 @@ def test_a_rule_as_it_should_be() -> None:
         (lambda rel, e: {"e": rel.u}, {}, "PER_WEIGHT, and advance returns one number for each re"),
         (lambda rel, e: {"e": rel.pre}, {"e": PER_RESULT}, "it lacks the axes of the result"),
         (lambda rel, e: {"e": rel.u}, {"e": PER_INPUT}, "one array for each state"),
+        (lambda rel, e: {"e": rel.D @ e["ee"]}, {}, "asks for the trace 'ee', and traces decl"),
+        (lambda rel, e: {"e": rel.u * rel.x}, {"e": "per_weight"}, "is declared as 'per_weight'"),
     ],
 )
 def test_mistakes_say_what_and_where(returned: Any, traces: Any, told: str) -> None:
@@ -70,6 +72,23 @@ def test_mistakes_say_what_and_where(returned: Any, traces: Any, told: str) -> N
     assert told in str(caught.value)
     assert f"at {__file__}:" in str(caught.value)
     assert isinstance(caught.value, etp.ModelError)
+
+
+@pytest.mark.parametrize(
+    ("read", "told"),
+    [
+        (lambda e, ell: ell * e["e"], "returns one array for each state"),
+        (lambda e, ell: 1.0, "returns a float"),
+        (lambda e, ell: ell @ e["f"], "asks for the trace 'f'"),
+    ],
+)
+def test_mistakes_of_what_is_read(read: Any, told: str) -> None:
+    mine = rule(lambda rel, e: {"e": rel.D @ e["e"] + rel.u * rel.x})
+    type(mine).gradient = lambda self, rel, e, ell: read(e, ell)  # type: ignore[method-assign]
+    with pytest.raises(RuleError) as caught:
+        gradient(mine)
+    assert told in str(caught.value)
+    assert f"at {__file__}:" in str(caught.value)
 
 
 def test_a_rule_without_a_name() -> None:
