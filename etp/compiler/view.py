@@ -84,11 +84,14 @@ class RelationView:
         return self._values(0)
 
     def _values(self, which: int) -> Vec:
-        states = self._step.structure.states
-        b = self._step.builder
-        arrays = {n: wrap(b, states[n][which]) for n in self.relation.places}
-        found = at_places(self.relation, arrays)
+        found = self._met(which)
         return Vec(lambda: {n: self._repeated(x) for n, x in found.entries.items()})
+
+    def _met(self, which: int) -> Vec:
+        """Return values of states at the positions where signals arrive, each once."""
+        states, b = self._step.structure.states, self._step.builder
+        arrays = {n: wrap(b, states[n][which]) for n in self.relation.places}
+        return at_places(self.relation, arrays)
 
     def _repeated(self, x: Named) -> Named:
         """Return what is the same for several products, or elements of one, once for each."""
@@ -145,8 +148,16 @@ class RelationView:
                 "scope or tail follows several\nuse scope='diagonal' or 'coupled' and "
                 "tail='diagonal'"
             )
+        return self._of_units(self.h)
+
+    @property
+    def unit_activity(self) -> Vec:
+        """What the units emit, where signals arrive: once for all products and elements of one."""
+        return self._of_units(self._met(1)).like(self.activity)
+
+    def _of_units(self, values: Vec) -> Vec:
         one = self.emitted
-        return self.h if one is None else Vec(lambda: {one: self.h.entries[one]})
+        return values if one is None else Vec(lambda: {one: values.entries[one]})
 
     @property
     def is_readout(self) -> bool:

@@ -42,7 +42,7 @@ class Slot:
 
 @frozen
 class Kind:
-    """What a trace has one number for: each weight, each input, each result."""
+    """What a trace has one number for: each weight, each input, each result, each unit."""
 
     of: str
     per_state: bool = True
@@ -55,6 +55,8 @@ class Kind:
 PER_WEIGHT = Kind("trace")
 PER_RESULT = Kind("y")
 PER_INPUT = Kind("x", per_state=False)
+# Once for all results that act on the same unit, as signals are.
+PER_UNIT = Kind("at")
 
 
 class LearningRule(ABC):

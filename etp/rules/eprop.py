@@ -10,7 +10,7 @@ from attrs import Factory, field, frozen
 from ..signals.base import SYMMETRIC, Signal
 from ..signals.words import as_signal
 from .algebra import Vec
-from .base import PER_RESULT, PER_WEIGHT, Kind, TraceRule, Traces
+from .base import PER_UNIT, PER_WEIGHT, Kind, TraceRule, Traces
 from .checks import decay, not_negative, number, optional
 from .registry import register
 
@@ -101,7 +101,7 @@ class EProp(TraceRule):
         if self.kappa:
             found["bar"] = PER_WEIGHT
         if self.rate:
-            found |= {"f": PER_RESULT, "push": PER_RESULT}
+            found |= {"f": PER_UNIT, "push": PER_UNIT}
         return found
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
@@ -112,7 +112,7 @@ class EProp(TraceRule):
         if self.kappa:
             new["bar"] = k * e["bar"] + (1 - k) * new["eps"]
         if self.rate:
-            new["f"] = a * e["f"].like(rel.activity) + (1 - a) * rel.activity
+            new["f"] = a * e["f"].like(rel.unit_activity) + (1 - a) * rel.unit_activity
             new["push"] = rel.loss_weight * (c * (new["f"] - self.target_rate))
         return new
 
