@@ -97,6 +97,9 @@ class LearningRule(ABC):
     delayed
         Whether credit for what is done in a step is handed out later, at least in part. Of one
         step the textbook form of such a rule is not the derivative of the loss.
+    own_term
+        Whether a term of the rule's own is added to the gradient of the loss, such as one for the
+        rates at which units fire.
     reward
         Decay of what is kept of the gradient of each weight, :math:`F = \gamma F + g`, of which the
         modulator that is given beside the data releases its part, :math:`m F`; None for rules that
@@ -115,6 +118,7 @@ class LearningRule(ABC):
     point: Mapping[str, Any] | None = None
     emits: bool = False
     delayed: bool = False
+    own_term: bool = False
     reward: float | None = None
 
     def __init_subclass__(cls, **given: Any) -> None:

@@ -89,6 +89,14 @@ class EProp(TraceRule):
     default_window = 0
 
     @property
+    def delayed(self) -> bool:  # type: ignore[override]
+        return self.kappa > 0
+
+    @property
+    def own_term(self) -> bool:  # type: ignore[override]
+        return self.rate > 0
+
+    @property
     def point(self) -> Mapping[str, Any] | None:  # type: ignore[override]
         if self.rate:
             return None

@@ -63,11 +63,14 @@ class Check:
         Name for the command line, and what is claimed.
     look
         Yields verdict, text, value and limit for each thing looked at.
+    cure
+        What to look for in a rule of one's own where it contradicts, or nothing.
     """
 
     name: str
     sentence: str
     look: Callable[[Trial], Findings]
+    cure: str = ""
 
     def __call__(self, trial: Trial) -> list[Finding]:
         """Return what is found on a rule and a model."""
@@ -81,11 +84,11 @@ class Check:
 CHECKS: dict[str, Check] = {}
 
 
-def check(sentence: str) -> Callable[[Callable[[Trial], Findings]], Check]:
+def check(sentence: str, cure: str = "") -> Callable[[Callable[[Trial], Findings]], Check]:
     """Make a function a check under its own name; a decorator."""
 
     def register(look: Callable[[Trial], Findings]) -> Check:
-        CHECKS[look.__name__] = found = Check(look.__name__, sentence, look)
+        CHECKS[look.__name__] = found = Check(look.__name__, sentence, look, cure)
         return found
 
     return register
@@ -114,12 +117,19 @@ def alive(trial: Trial) -> Findings:
     yield (HOLDS if good else CONTRADICTS), f"{whole.ratio:.2g} of BPTT's norm", whole.norm, 0.0
 
 
-@check("of one step the gradient is that of BPTT, where the signal is")
+@check(
+    "of one step the gradient is that of BPTT, where the signal is",
+    "look for a factor, or a filter without unit sum; a rule that hands out credit of the present "
+    "step later says so: delayed = True",
+)
 def one_step(trial: Trial) -> Findings:
     """At T = 1 there is no past to be approximated."""
     for window in trial.windows:
         if window == 0 and not trial.symmetric:
             yield _not_asked("the signal is not the gradient of the loss")
+            continue
+        if window == 0 and trial.rule.own_term:
+            yield _not_asked("the rule adds a term of its own to the gradient of the loss")
             continue
         if window == 0 and trial.stochastic:
             yield _not_asked("the rule draws: of one step it is right in the mean")

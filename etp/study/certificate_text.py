@@ -70,6 +70,9 @@ def show(certificate: Certificate, console: Any = None, *, details: bool = False
     lay(_checks(certificate))
     for f in certificate.contradictions:
         say(f"[bold red]contradicts[/] {f.check} on {f.model}: {escape(f.text)}{_against(f)}")
+    for name in dict.fromkeys(f.check for f in certificate.contradictions):
+        if CHECKS[name].cure:
+            say(f"[dim]{name}: {escape(CHECKS[name].cure)}[/]")
     n = len(certificate.findings)
     if certificate.interrupted:
         say("\n[yellow]interrupted[/]: what was measured until then")

@@ -88,6 +88,29 @@ def test_the_json_is_the_certificate() -> None:
     assert "NaN" not in c.to_json()
 
 
+@pytest.mark.parametrize("rule", ["eprop(kappa=0.8)", "eprop(rate=1.0)"])
+def test_what_is_no_gradient_of_one_step_is_not_asked(rule: str) -> None:
+    c = certify(rule, models=["leaky"], checks=["one_step"], with_costs=False)
+    assert c.ok
+    assert {f.verdict for f in c.findings} == {"holds", "not asked"}
+
+
+def test_a_contradiction_says_what_to_look_for() -> None:
+    class Half(etp.rules.TraceRule):
+        """D-RTRL that says less than it should."""
+
+        name = "half"
+        default_window = 0
+
+        def advance(self, rel, e):
+            return {"e": rel.D @ e["e"] + 0.5 * (rel.u * rel.x)}
+
+    c = certify(Half, models=["leaky"], checks=["one_step"], with_costs=False)
+    assert not c.ok
+    assert "one_step: look for a factor" in str(c)
+    assert "delayed = True" in str(c)
+
+
 def test_the_latex_is_a_table() -> None:
     c = certify("pp_prop", models=["leaky", "gru"], checks=[], with_costs=False)
     lines = c.to_latex().splitlines()
