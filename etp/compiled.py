@@ -15,6 +15,7 @@ from etp_ir.transforms.dataflow import reached
 from etp_ir.transforms.roll import roll
 from etp_ir.types import DType, TensorType
 
+from .compiler.aliases import through_states
 from .compiler.canonical import canonical
 from .compiler.case import Case
 from .compiler.diagnostics import CompilationRecord, diagnose
@@ -100,7 +101,7 @@ class Compiled:
 
     def __attrs_post_init__(self) -> None:
         o = self.options
-        self.program = canonical(self.loss.program)
+        self.program = through_states(canonical(self.loss.program))
         if o.rule.emits or not o.rule.signal.symmetric:
             self.program = with_emissions(self.program, every=o.rule.emits)
         self.structure = analyse(self.program, self.loss.constants, scope=o.scope, tail=o.tail)
