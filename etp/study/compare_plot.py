@@ -30,7 +30,8 @@ def draw(found: Comparison, path: Path | str) -> None:
     rules = [rule for rule in found.rules if rule.runs]
     layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.05)
     figure = Figure(figsize=(13.0, 4.4), dpi=160, layout=layout)
-    title = f"{found.model} on {found.task}, {len(found.setting['seeds'])} seeds"
+    n = len(found.setting["seeds"])
+    title = f"{found.model} on {found.task}, {n} seed{'s' * (n > 1)}"
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold", color=INK)
     loss, cosine, ratio = figure.subplots(1, 3)
     panels: list[tuple[Axes, str, Callable[[RuleResult, int], Mean]]] = [
