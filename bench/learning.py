@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from attrs import asdict, define, field, frozen
+from attrs import asdict, define, evolve, field, frozen
 
 from .learning_homes import HOMES, YARDSTICKS, homes
 from .report import occasion
@@ -59,8 +59,10 @@ class Results:
         if not path.exists():
             return cls(path, setting)
         kept = json.loads(path.read_text())
-        if kept["setting"] != asdict(setting):
-            raise ValueError(f"{path} was made with {kept['setting']}; name another file")
+        made = Setting(**kept["setting"])
+        # What was not cut short is the same under any limit.
+        if evolve(made, limit_s=setting.limit_s) != setting:
+            raise ValueError(f"{path} was made with {made}; name another file")
         return cls(path, setting, kept["cells"])
 
     def drop(self, unwanted: Callable[[Cell], bool]) -> None:

@@ -29,7 +29,11 @@ def main(
     limit: Annotated[float, typer.Option(help="Seconds after which a cell is cut short.")] = 40.0,
     processes: Annotated[int, typer.Option(help="Rules trained at the same time.")] = 2,
     again: Annotated[
-        str, typer.Option(help="Rules whose cells are made again; `problems` for those with one.")
+        str,
+        typer.Option(
+            help="Rules whose cells are made again; `problems` for those with one, `short` for "
+            "those that were cut short."
+        ),
     ] = "",
     json_path: Annotated[
         Path | None,
@@ -48,7 +52,13 @@ def main(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     anew = split_rules(again)
-    results.drop(lambda c: c["rule"] in anew or ("problems" in anew and "problem" in c))
+    results.drop(
+        lambda c: (
+            c["rule"] in anew
+            or ("problems" in anew and "problem" in c)
+            or ("short" in anew and bool(c.get("cut_short")))
+        )
+    )
     names = split_rules(rules) or sorted({resolve(name).name for name in available()})
     todo = learning.work(results, names, tasks.split(","))
     console.print(f"{sum(len(w.tasks) for w in todo)} cells to make, {len(results.cells)} known")
