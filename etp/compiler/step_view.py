@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
+from math import prod
 from typing import Any
 
 from attrs import define, field
@@ -12,9 +13,10 @@ from etp_ir import ops
 from etp_ir.core import Operand, Value
 from etp_ir.tracer import Tracer, copy_nodes, wrap
 from etp_ir.transforms.jvp import push
+from etp_ir.transforms.several import push_several
 from etp_ir.transforms.vjp import pullback
 
-from ..rules.bundle import Bundle
+from ..rules.bundle import Bundle, shaped
 from .boundary import Boundary
 from .numbers import StepNumbers
 from .past import Recording, back, pushed, record
@@ -24,6 +26,8 @@ from .uses import Use
 from .view import RelationView
 
 Shape = tuple[int, ...]
+# Streams of draws that belong to a sequence, apart from those of steps (numbered from 1).
+_SEQUENCE = 1000
 
 
 @define(slots=False)
@@ -138,7 +142,7 @@ class StepView(ModelView):
     # -- derivatives ------------------------------------------------------------------------
     def jvp(
         self, states: Mapping[str, Tracer] | None = None,
-        params: Mapping[str, Tracer] | None = None,
+        params: Mapping[str, Tracer] | None = None, *, several: bool = False,
     ) -> Bundle:  # fmt: skip
         r"""Return :math:`J\,\dot h + F\,\dot\theta`: tangents of the new states.
 
@@ -146,13 +150,24 @@ class StepView(ModelView):
         ----------
         states, params
             Tangents of old states and of parameters, by path; zero where absent.
+        several
+            Whether there are several of each, along a first axis; so there are of the result.
         """
         s = self.structure
         given: dict[Value, Any] = {s.states[n][0]: x for n, x in (states or {}).items()}
         ports = {p.name: p.value for p in s.program.inputs_of("param")}
         given.update({ports[n]: x for n, x in (params or {}).items()})
-        known = push(self.pieces.builder, s.program.nodes, given, detach=s.joints)
-        return Bundle({n: self._found(known, s.states[n][1]) for n in self.states})
+        after = {n: s.states[n][1] for n in self.states}
+        if not several:
+            known = push(self.pieces.builder, s.program.nodes, given, detach=s.joints)
+            return Bundle({n: self._found(known, v) for n, v in after.items()})
+        wanted = [v for v in after.values() if isinstance(v, Value)]
+        known = push_several(self.pieces.builder, s.program.nodes, given, wanted, detach=s.joints)
+        (count,) = {x.shape[0] for x in given.values()}
+        return Bundle({
+            n: known[v] if isinstance(v, Value) and v in known
+            else self.zeros((count, *v.type.shape)) for n, v in after.items()
+        })  # fmt: skip
 
     def vjp(self, states: Mapping[str, Tracer]) -> tuple[Bundle, Bundle]:
         r"""Return :math:`q^\top J` and :math:`q^\top F` for cotangents of the new states.
@@ -262,7 +277,7 @@ class StepView(ModelView):
     # -- random numbers ---------------------------------------------------------------------
     def signs(self, like: Mapping[str, Any]) -> Bundle:
         """Return random signs in the shapes of a bundle, or of shapes by path."""
-        return Bundle({n: self.numbers.signs(_shape(x)) for n, x in like.items()})
+        return self._drawn(self.numbers.signs, like)
 
     def normal(
         self, like: Mapping[str, Any], *, per: str = "step", number: int = 0
@@ -270,15 +285,16 @@ class StepView(ModelView):
         """Return normally distributed numbers in the shapes of a bundle, or of shapes by path.
 
         With ``per="sequence"`` they are the same in every step, and in every call for equal
-        paths of parameters and an equal number of the draw.
+        shapes and an equal number of the draw.
         """
         if per == "step":
-            return Bundle({n: self.numbers.normal(_shape(x)) for n, x in like.items()})
-        first = 1000 + number * len(self.params)
-        order = {n: first + k for k, n in enumerate(self.params)}
-        return Bundle({
-            n: self.numbers.normal(_shape(x), per=per, stream=order[n]) for n, x in like.items()
-        })  # fmt: skip
+            return self._drawn(self.numbers.normal, like)
+        return self._drawn(self.numbers.normal, like, per=per, stream=_SEQUENCE + number)
+
+    def _drawn(self, draw: Callable[..., Any], like: Mapping[str, Any], **how: Any) -> Bundle:
+        """Return the parts of one draw: a draw is many operations, however few its numbers."""
+        shapes = {n: _shape(x) for n, x in like.items()}
+        return shaped(draw((sum(map(prod, shapes.values())),), **how), shapes)
 
     def zeros(self, shape: Shape) -> Tracer:
         """Return an array of zeros."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from math import prod
 from typing import Any
 
 from etp_ir import ops
@@ -57,12 +59,7 @@ class Bundle(Mapping[str, Tracer]):
 
     def shaped(self, flat: Tracer) -> Bundle:
         """Return a vector as arrays of the shapes that these have: the inverse of `flat`."""
-        found, start = {}, 0
-        for n, x in self.items():
-            part = ops.slice_(flat, (start,), (start + x.size,), (1,))
-            found[n] = ops.reshape(part, x.shape)
-            start += x.size
-        return Bundle(found)
+        return shaped(flat, {n: x.shape for n, x in self.items()})
 
     def dot(self, other: Mapping[str, Tracer]) -> Tracer:
         """Return the inner product over the paths that both have."""
@@ -76,10 +73,43 @@ class Bundle(Mapping[str, Tracer]):
             total = ops.add(total, term)
         return total
 
+    def dots(self, several: Mapping[str, Tracer]) -> Tracer:
+        """Return the inner product with each of several vectors, which lie along a first axis."""
+        terms = [
+            ops.contract(ops.reshape(x, (x.size,)), _rows(several[n]), "n,kn->k")
+            for n, x in self.items() if n in several
+        ]  # fmt: skip
+        if terms:
+            return reduce(ops.add, terms)
+        first = next(iter(several.values()))
+        zero: Tracer = ops.full(first.builder, first.shape[:1], 0.0, first.dtype)
+        return zero
+
+    def combined(self, weights: Tracer) -> Bundle:
+        """Return the sum of several vectors, which lie along a first axis, times their weights."""
+        return self.map(
+            lambda x: ops.reshape(ops.contract(weights, _rows(x), "k,kn->n"), x.shape[1:])
+        )
+
     def norm(self) -> Tracer:
         """Return the square root of the sum of all squares."""
         found: Tracer = ops.sqrt(self.dot(self))
         return found
+
+
+def shaped(flat: Tracer, shapes: Mapping[str, Sequence[int]]) -> Bundle:
+    """Return a vector, part after part, as arrays of given shapes."""
+    found, start = {}, 0
+    for n, shape in shapes.items():
+        stop = start + prod(shape)
+        found[n] = ops.reshape(ops.slice_(flat, (start,), (stop,), (1,)), shape)
+        start = stop
+    return Bundle(found)
+
+
+def _rows(x: Tracer) -> Tracer:
+    rows: Tracer = ops.reshape(x, (x.shape[0], prod(x.shape[1:])))
+    return rows
 
 
 def _spread(factor: float | Tracer, like: Tracer) -> Any:

@@ -63,16 +63,16 @@ class ForwardGradient(InfluenceEstimate, StepRule):
     reads_step = True
 
     def arrays(self, model: ModelView) -> Mapping[str, Any]:
-        return {f"s{k}": model.states for k in range(self.probes)}
+        return {"s": self._each(model.states)}
 
     def advance(self, step: StepView, e: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {f"s{k}": step.jvp(e[f"s{k}"], self._direction(step, k)) for k in range(self.probes)}
+        return {"s": step.jvp(e["s"], self._directions(step), several=True)}
 
     def gradient(self, step: StepView, e: Mapping[str, Any], ell: Bundle) -> Mapping[str, Any]:
-        total = Bundle({})
-        for k in range(self.probes):
-            total = total + self._direction(step, k) * ell.dot(e[f"s{k}"]) / self.probes
-        return total
+        return self._directions(step).combined(ell.dots(e["s"])) / self.probes
 
-    def _direction(self, step: StepView, k: int) -> Bundle:
-        return step.normal(step.params, per="sequence", number=k)
+    def _directions(self, step: StepView) -> Bundle:
+        return step.normal(self._each(step.params), per="sequence")
+
+    def _each(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+        return {n: (self.probes, *shape) for n, shape in shapes.items()}

@@ -56,19 +56,22 @@ def _half(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _lower(key: Any, *, shape: tuple[int, ...]) -> Any:
     size, half = _half(shape)
-    lead = key.shape[:-1]
+    # Keys of examples and of steps are laid in one row: what is long and made of many operations
+    # has few numbers for each of its rows then, which a backend may take block by block.
+    lead = (math.prod(key.shape[:-1]),) if key.ndim > 1 else ()
+    keys = ops.reshape(key, (*lead, 2))
     axes = tuple(range(len(lead)))
     counter = iota_like(key, (*lead, half), len(lead))
 
     def word(i: int) -> Any:
         start, stop = (0,) * len(lead) + (i,), (*lead, i + 1)
-        one = ops.slice_(key, start, stop, (1,) * key.ndim)
+        one = ops.slice_(keys, start, stop, (1,) * keys.ndim)
         return ops.broadcast(ops.reshape(one, lead), counter.shape, axes)
 
     words = ops.concat(threefry(word(0), word(1), counter, ops.add(counter, half)), len(lead))
     if size < 2 * half:
         words = ops.slice_(words, (0,) * words.ndim, (*lead, size), (1,) * words.ndim)
-    return ops.reshape(words, (*lead, *shape))
+    return ops.reshape(words, (*key.shape[:-1], *shape))
 
 
 def _reference(key: Any, *, shape: tuple[int, ...]) -> Any:
