@@ -199,9 +199,16 @@ def shares(structure: Structure, use: Use) -> dict[str, float]:
 
 
 def cost(program: Program) -> tuple[int, int]:
-    """Return estimated flops, and bytes read and written, of one run of a program."""
+    """Return estimated flops, and bytes read and written, of one run of a program.
+
+    A loop without a fixed length counts as one turn, and a choice as all its branches.
+    """
     flops = moved = 0
     for node in program.nodes:
+        for region in node.regions:
+            turns = node.attrs.get("length", 1)
+            inside = cost(region)
+            flops, moved = flops + turns * inside[0], moved + turns * inside[1]
         out = sum(v.type.size for v in node.outputs)
         if node.primitive.name == "contract":
             spec = node.attrs["spec"]

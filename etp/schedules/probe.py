@@ -46,9 +46,9 @@ TOLERANCE = 1e-9
 SINGLE = 1e-5
 # Gradients below it are of no use for a comparison.
 DEAD = 1e-6
-# Above this many elements of traces, or flops and bytes of a step, a probe would cost more than it
-# tells.
-LARGEST, LONGEST = 2_000_000, 100_000_000
+# Above this many elements of traces, or flops and bytes of a step and what calls of NumPy take
+# beside them, a probe would cost more than it tells.
+LARGEST, LONGEST, CALL = 2_000_000, 50_000_000, 5_000
 Array = np.ndarray[Any, Any]
 
 
@@ -116,7 +116,7 @@ def _answer(asked: _Question) -> frozenset[str] | None:
             break
         steps = Steps(world.structure, asked.rule, world.window, "probe")
         programs = [p for p in (_step(steps), _influence(world)) if p is not None]
-        if len(programs) < 2 or sum(sum(cost(program)) for program in programs) > LONGEST:
+        if len(programs) < 2 or sum(map(_effort, programs)) > LONGEST:
             return None
         tolerance = TOLERANCE if steps.dtype is F64 else SINGLE
         for point in range(len(SCALES)):
@@ -145,6 +145,17 @@ def _worlds(world: _World) -> Iterator[_World]:
     if program is not None:
         other = analyse(program, world.constants, scope=world.scope, tail=world.tail)
         yield evolve(world, structure=other)
+
+
+def _effort(program: Program) -> int:
+    """Return what a run takes, in flops."""
+    return sum(cost(program)) + CALL * _calls(program)
+
+
+def _calls(program: Program) -> int:
+    return sum(
+        1 + node.attrs.get("length", 1) * sum(map(_calls, node.regions)) for node in program.nodes
+    )
 
 
 @define
