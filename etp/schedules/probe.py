@@ -48,7 +48,7 @@ SINGLE = 1e-5
 DEAD = 1e-6
 # Above this many elements of traces, or flops and bytes of a step and what calls of NumPy take
 # beside them, a probe would cost more than it tells.
-LARGEST, LONGEST, CALL = 2_000_000, 50_000_000, 5_000
+LARGEST, LONGEST, CALL, OFTEN = 2_000_000, 50_000_000, 5_000, 30
 Array = np.ndarray[Any, Any]
 
 
@@ -153,9 +153,13 @@ def _effort(program: Program) -> int:
 
 
 def _calls(program: Program) -> int:
-    return sum(
-        1 + node.attrs.get("length", 1) * sum(map(_calls, node.regions)) for node in program.nodes
-    )
+    """Return how many nodes are run, if a loop without a fixed length turns as often as many do."""
+    often = {"while": OFTEN}
+    total = len(program.nodes)
+    for node in program.nodes:
+        turns = node.attrs.get("length", often.get(node.primitive.name, 1))
+        total += turns * sum(map(_calls, node.regions))
+    return total
 
 
 @define
