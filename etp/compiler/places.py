@@ -16,7 +16,7 @@ from etp_ir.types import TensorType
 from ..rules.algebra import POSITION, Vec, named
 from .coverage import Place
 from .positions import NONE, Targets
-from .structure import HiddenParamOpRelation
+from .structure import HiddenParamOpRelation, Structure
 
 
 def at_places(relation: HiddenParamOpRelation, arrays: Mapping[str, Tracer]) -> Vec:
@@ -29,6 +29,16 @@ def at_places(relation: HiddenParamOpRelation, arrays: Mapping[str, Tracer]) -> 
             letters += POSITION if place.wide else ""
             found[state] = named(at_positions(arrays[state], place), letters, axes.frame)
     return Vec(found)
+
+
+def together(structure: Structure, relation: HiddenParamOpRelation) -> tuple[str, ...]:
+    """Return the states that a relation's products reach, in other groups too.
+
+    They are the new values that its learning signals arrive at, the others held fixed: units that
+    are held in two states are no two layers.
+    """
+    near = [r for r in structure.relations if not set(r.uses).isdisjoint(relation.uses)]
+    return tuple(dict.fromkeys(n for r in (relation, *near) for n in r.states))
 
 
 def at_positions(x: Tracer, place: Place) -> Tracer:

@@ -9,7 +9,7 @@ from etp_ir.core import Program
 from etp_ir.transforms.batch import rename
 
 from ..compiler.axes import short
-from ..compiler.places import at_places
+from ..compiler.places import at_places, together
 from ..compiler.structure import HiddenParamOpRelation
 from ..rules.algebra import Vec
 from ..rules.bundle import Bundle
@@ -53,7 +53,7 @@ def _read_traces(
     else:
         credits = o.past_states(signals)
         for relation in steps.structure.relations:
-            new, old = o.arriving(relation.states)
+            new, old = o.arriving(together(steps.structure, relation))
             memory.read_one(relation, advanced, at_places(relation, new), grads)
             if old:
                 _read_earlier(o, memory, relation, at_places(relation, old), grads)

@@ -20,7 +20,7 @@ from ..compiler.axes import float_dtype
 from ..compiler.boundary import MODULATOR, Boundary
 from ..compiler.numbers import StepNumbers
 from ..compiler.pieces import Pieces, Signals
-from ..compiler.places import at_places
+from ..compiler.places import at_places, together
 from ..compiler.step_view import ModelView, StepView
 from ..compiler.structure import HiddenParamOpRelation, Structure
 from ..compiler.uses import Use
@@ -107,7 +107,7 @@ class Opened:
             )
 
         def textbook(relation: HiddenParamOpRelation) -> Mapping[str, Vec]:
-            new, old = self.arriving(relation.states)
+            new, old = self.arriving(together(self.steps.structure, relation))
             moved = self.recurrences[relation]
             back = moved.back(moved.read(at_places(relation, new)))
             for slot, vector in moved.read(at_places(relation, old)).items():
@@ -144,7 +144,7 @@ class Opened:
             return signals.products
         credits = self.past_states(signals)
         for relation, moved in self.recurrences.items():
-            new, _ = self.arriving(relation.states)
+            new, _ = self.arriving(together(self.steps.structure, relation))
             found = moved.at_result(moved.read(at_places(relation, new)), relation.axes.y)
             for use, x in apart(relation, found.laid(relation.axes.y)).items() if found else ():
                 credits[use] = ops.add(credits[use], x) if use in credits else x
@@ -159,7 +159,7 @@ class Opened:
         structure = self.steps.structure
         rest: dict[Use, Tracer] = dict(signals.products)
         for relation in structure.relations:
-            boundary, _ = self.at(relation.states).pull()
+            boundary, _ = self.at(together(structure, relation)).pull()
             ell = at_places(relation, boundary)
             counted = self.pieces.view(relation).u.dot(ell, relation.axes.y)
             parts = apart(relation, counted.laid(relation.axes.y)) if counted else {}

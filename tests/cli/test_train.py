@@ -72,7 +72,7 @@ def test_the_same_seed_gives_the_same_run(etp: Etp) -> None:
     assert not same_run("a", "c")
 
 
-@pytest.mark.parametrize("backend", ["numpy", "jax"])
+@pytest.mark.parametrize("backend", ["numpy", pytest.param("jax", marks=pytest.mark.slow)])
 def test_two_epochs_and_two_more_are_four(etp: Etp, backend: str) -> None:
     if backend == "jax":
         pytest.importorskip("jax")
@@ -131,7 +131,10 @@ def test_an_interrupt_from_outside_leaves_a_usable_checkpoint(tmp_path: Path, et
     assert same_run("straight", "run")
 
 
-@pytest.mark.parametrize("update", ["step", "3", "sequence"])
+@pytest.mark.parametrize(
+    "update", [pytest.param("step", marks=pytest.mark.slow), "3",
+               pytest.param("sequence", marks=pytest.mark.slow)],
+)  # fmt: skip
 def test_numpy_and_jax_have_the_same_first_epoch(etp: Etp, update: str) -> None:
     pytest.importorskip("jax")
     for backend in ("numpy", "jax"):

@@ -100,6 +100,9 @@ def test_one_step_equals_bptt(model, rule, window):
     check_close(gradient(model, rule, length=1, window=window), oracle(model, 1), 1e-9)
 
 
+# In the fast set where compiling takes long.
+QUICK = ("adaptive", "both_branches", "dangerous", "settling", "from_parts")
+
 POSITION_WISE = [
     m for m in CELLS if m not in ("substepped_recurrent", "dangerous") and "settling" not in m
 ]
@@ -114,8 +117,11 @@ def test_traces_fold_through_the_loop(model):
     check_close(gradient(model, "d_rtrl"), oracle(model), 1e-9)
 
 
-@pytest.mark.parametrize("rule", ["d_rtrl", "pp_prop"])
-@pytest.mark.parametrize("model", CELLS)
+SAID = [pytest.param(m, r, marks=() if r == "d_rtrl" or m in QUICK else pytest.mark.slow)
+        for m in CELLS for r in ("d_rtrl", "pp_prop")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "rule"), SAID)
 def test_exact_is_said_only_of_what_is(model, rule):
     lr = learner(model, rule)
     got, want = gradient(model, rule), oracle(model)
@@ -126,7 +132,6 @@ def test_exact_is_said_only_of_what_is(model, rule):
             assert deviation < 1e-9, (name, found.reason, deviation)
 
 
-QUICK = ("adaptive", "both_branches", "dangerous", "settling", "from_parts")
 ON_JAX = [pytest.param(m, marks=() if m in QUICK else pytest.mark.slow) for m in CELLS]
 
 
