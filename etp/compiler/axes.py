@@ -10,7 +10,7 @@ from attrs import field, frozen
 from etp_ir.bilinear import Bilinear, Join
 from etp_ir.core import Program
 
-from ..rules.algebra import POSITIONS, TIED, Frame
+from ..rules.algebra import POSITIONS, TERM, TIED, Frame
 
 
 @frozen(eq=False)
@@ -51,10 +51,10 @@ class Axes:
 
     @property
     def frame(self) -> Frame:
-        """All letters in one order: letters summed away, those of a trace, several positions."""
+        """All letters in one order: terms, letters summed away, those of a trace, positions."""
         letters = self.y + self.x
         rest = dict.fromkeys(c for c in letters + self.looked_up(letters) if c not in self.trace)
-        return Frame("".join(rest) + self.trace + POSITIONS, self.joins)
+        return Frame(TERM + "".join(rest) + self.trace + POSITIONS, self.joins)
 
     def shares(self, letter: str) -> bool:
         """Whether elements of the result along a letter have one weight between them."""

@@ -28,6 +28,7 @@ from .named import (
     POSITIONS,
     RESERVED,
     STATE,
+    TERM,
     TIED,
     Frame,
     Named,
@@ -37,7 +38,7 @@ from .named import (
 
 __all__ = [
     "ALONG", "BEFORE", "Dot", "FIXED", "Frame", "Joined", "Mat", "Named", "Outer", "POSITION",
-    "POSITIONS", "RESERVED", "STATE", "Sum", "TIED", "Vec", "named",
+    "POSITIONS", "RESERVED", "STATE", "Sum", "TERM", "TIED", "Vec", "named",
 ]  # fmt: skip
 
 

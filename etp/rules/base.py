@@ -14,6 +14,7 @@ from etp_ir.errors import NotSupportedError
 
 from ..signals.base import SYMMETRIC, Shared, Signal
 from .checks import bound
+from .named import TERM
 
 if TYPE_CHECKING:
     from ..compiler.step_view import ModelView, StepView
@@ -34,10 +35,22 @@ class Slot:
         Letters of its axes: those of ``rel.axes``.
     per_state
         One array for each state of the group, or a single one.
+    terms
+        Number of such arrays, side by side along the letter `TERM`; 0 for one without it.
     """
 
     axes: str
     per_state: bool = True
+    terms: int = 0
+
+    @property
+    def letters(self) -> str:
+        """Letters of the axes, with that of terms."""
+        return TERM + self.axes if self.terms else self.axes
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """Return the shape, given the extents of letters."""
+        return tuple({**sizes, TERM: self.terms}[c] for c in self.letters)
 
 
 @frozen

@@ -201,7 +201,7 @@ def recurrence(rule: TraceRule, view: RelationView) -> Recurrence | None:
     slots = rule.slots(view)
     if rule.counts_steps or rule.draws:
         return None
-    if not all(slot.axes == view.axes.trace and slot.per_state for slot in slots.values()):
+    if not all(slot.letters == view.axes.trace and slot.per_state for slot in slots.values()):
         return None
     symbols = {slot: Form({slot: ((),)}) for slot in slots}
     try:

@@ -16,8 +16,10 @@ POSITION, BEFORE, ALONG, FIXED = "P", "Q", "D", "R"
 POSITIONS = FIXED + POSITION + BEFORE + ALONG
 # The letter of several products of one weight, laid side by side; of positions of a state.
 TIED, STATE = "S", "Z"
+# The letter of the terms of a sum, of arrays that a rule keeps several of.
+TERM = "K"
 # Letters that operations do not get for their axes.
-RESERVED = POSITIONS + TIED + STATE
+RESERVED = POSITIONS + TIED + STATE + TERM
 
 
 @frozen

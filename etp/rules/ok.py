@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import reduce
 from typing import TYPE_CHECKING, Any, final
 
@@ -13,9 +13,9 @@ from etp_ir import ops
 from etp_ir.tracer import Tracer
 
 from .algebra import Vec
-from .base import PER_INPUT, PER_RESULT, PER_WEIGHT, Slot, TraceRule, Traces
+from .base import PER_WEIGHT, Slot, TraceRule, Traces
 from .checks import count
-from .columns import column, laid_out
+from .columns import columns, inputs_of, results_of
 from .estimate import InfluenceEstimate
 from .registry import register
 
@@ -72,26 +72,21 @@ class OK(InfluenceEstimate, TraceRule):
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
         if not rel.has_input:
             return {"B": PER_WEIGHT.slot(rel)}
-        a, b = PER_INPUT.slot(rel), PER_RESULT.slot(rel)
-        return {f"A{i}": a for i in range(self.rank)} | {f"B{i}": b for i in range(self.rank)}
+        left = Slot(rel.axes.x, per_state=False, terms=self.rank)
+        return {"A": left, "B": Slot(rel.axes.y, terms=self.rank)}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
         if not rel.has_input:
             return {"B": rel.D @ e["B"] + rel.u * rel.x}
-        r = range(self.rank)
-        left = _side_by_side([column(rel, e[f"A{i}"]) for i in r] + [column(rel, rel.pre)])
-        right = _side_by_side([column(rel, rel.D @ e[f"B{i}"]) for i in r] + [column(rel, rel.u)])
+        r = self.rank
+        left = ops.concat([columns(rel, e["A"], r), columns(rel, rel.pre)], 1)
+        right = ops.concat([columns(rel, rel.D @ e["B"], r), columns(rel, rel.u)], 1)
         assert rel.step is not None
-        new_a, new_b = rounded(left, right, rel.step.signs((self.rank + 1,)))
-        a = {f"A{i}": laid_out(rel, _column(new_a, i), e["A0"]) for i in r}
-        return a | {f"B{i}": laid_out(rel, _column(new_b, i), e["B0"]) for i in r}
+        new_a, new_b = rounded(left, right, rel.step.signs((r + 1,)))
+        return {"A": inputs_of(rel, new_a), "B": results_of(rel, new_b)}
 
     def gradient(self, rel: RelationView, e: Traces, ell: Vec) -> Any:
-        if not rel.has_input:
-            return ell @ e["B"]
-        return reduce(
-            lambda a, b: a + b, ((ell @ e[f"B{i}"]) * e[f"A{i}"] for i in range(self.rank))
-        )
+        return (ell @ e["B"]) * e.get("A")
 
 
 def rounded(left: Tracer, right: Tracer, signs: Tracer) -> tuple[Tracer, Tracer]:
@@ -184,14 +179,3 @@ def _complement(z: Tracer, keep: Tracer) -> Tracer:
     stay = ops.broadcast(ops.lt(0.5, ahead), (q, q - 1), (1,))
     found: Tracer = ops.select(stay, here, after)
     return found
-
-
-def _side_by_side(columns: Sequence[Tracer]) -> Tracer:
-    joined: Tracer = ops.concat([ops.reshape(x, (x.size, 1)) for x in columns], 1)
-    return joined
-
-
-def _column(x: Tracer, i: int) -> Tracer:
-    n = x.shape[0]
-    picked: Tracer = ops.reshape(ops.slice_(x, (0, i), (n, i + 1), (1, 1)), (n,))
-    return picked

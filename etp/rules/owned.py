@@ -13,7 +13,7 @@ from etp_ir import ops
 from etp_ir.primitive import get
 from etp_ir.tracer import Tracer
 
-from .algebra import ALONG, BEFORE, POSITION, Named, Vec, named
+from .algebra import ALONG, BEFORE, POSITION, TERM, Named, Vec, named
 
 if TYPE_CHECKING:
     from etp_ir.builder import Builder
@@ -142,37 +142,37 @@ class Owned:
                 rows.append(ops.full(self._builder, (n, size), 0.0, self._builder.float_dtype))
         return rows[0] if len(rows) == 1 else ops.concat(rows, 0)
 
-    def flat_states(self, vector: Vec) -> Tracer:
-        """Return a vector over wide states as an array."""
-        b = self._builder
+    def flat_states(self, vectors: Vec) -> Tracer:
+        """Return several vectors over wide states as the rows of one matrix."""
+        b, terms = self._builder, next(iter(vectors.entries.values())).array.shape[0]
         parts = [
-            vector.entries[s].array if s in vector.entries
-            else ops.full(b, (self.rel.relation.places[s].width,), 0.0, b.float_dtype)
+            vectors.entries[s].laid(TERM + POSITION) if s in vectors.entries
+            else ops.full(b, (terms, self.rel.relation.places[s].width), 0.0, b.float_dtype)
             for s in self.wide
         ]  # fmt: skip
-        return parts[0] if len(parts) == 1 else ops.concat(parts, 0)
+        return parts[0] if len(parts) == 1 else ops.concat(parts, 1)
 
     def flat_weight(self, x: Named) -> Tracer:
-        """Return an array over the weight, laid flat."""
-        laid = x.laid(self.rel.axes.w)
-        flat: Tracer = ops.reshape(laid, (laid.size,))
+        """Return several arrays over the weight, laid flat as the rows of one matrix."""
+        laid = x.laid(TERM + self.rel.axes.w)
+        flat: Tracer = ops.reshape(laid, (laid.shape[0], laid.size // laid.shape[0]))
         return flat
 
-    def states_of(self, flat: Tracer) -> Vec:
-        """Return a vector over wide states: the inverse of `flat_states`."""
-        found, start = {}, 0
+    def states_of(self, rows: Tracer) -> Vec:
+        """Return vectors over wide states: the inverse of `flat_states`."""
+        found, start, terms = {}, 0, rows.shape[0]
         for s in self.wide:
             n = self.rel.relation.places[s].width
-            part = ops.slice_(flat, (start,), (start + n,), (1,))
-            found[s] = Named(part, POSITION, self.rel.axes.frame)
+            part = ops.slice_(rows, (0, start), (terms, start + n), (1, 1))
+            found[s] = Named(part, TERM + POSITION, self.rel.axes.frame)
             start += n
         return Vec(found)
 
-    def weight_of(self, flat: Tracer) -> Named:
-        """Return an array over the weight: the inverse of `flat_weight`."""
+    def weight_of(self, rows: Tracer) -> Named:
+        """Return arrays over the weight: the inverse of `flat_weight`."""
         w = self.rel.axes.w
-        shape = [self.rel.relation.extents[c] for c in w]
-        return named(ops.reshape(flat, shape), w, self.rel.axes.frame)
+        shape = [rows.shape[0], *(self.rel.relation.extents[c] for c in w)]
+        return named(ops.reshape(rows, shape), TERM + w, self.rel.axes.frame)
 
     def norm(self) -> Tracer:
         """Return the largest singular value of the transition between wide states."""

@@ -140,7 +140,7 @@ def fitted_trace(
             f"of {rel.name}", f"the trace is {declared}: return arrays made of rel and e, such as "
             "rel.u * rel.x",
         )  # fmt: skip
-    found = value.on(spec.axes)
+    found = value.on(spec.letters)
     entries = list(found.entries.values()) if isinstance(found, Vec) else [found]
     if isinstance(found, Vec) and not spec.per_state:
         raise rule_error(
@@ -151,7 +151,7 @@ def fitted_trace(
     for entry in entries:
         if entry is None or any(set(entry.axes) == set(axes) for axes in letters):
             continue
-        missing = "".join(c for c in spec.axes if c not in entry.axes)
+        missing = "".join(c for c in spec.letters if c not in entry.axes)
         has = _kind_of(rel, value)
         told = f"one number for {has}" if has else f"an array over {_over(rel, entry.axes)}"
         raise rule_error(

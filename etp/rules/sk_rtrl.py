@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, final
 from attrs import field, frozen
 
 from etp_ir import ops
-from etp_ir.tracer import Tracer
 
 from ..signals.base import SYMMETRIC, Signal
 from ..signals.words import as_signal
@@ -79,47 +78,37 @@ class SKRTRL(TraceRule):
     def slots(self, rel: RelationView) -> Mapping[str, Slot]:
         own, one = Owned(rel), Slot("", per_state=False)
         found = {f"S.{s}": Slot(own.letters(s), per_state=False) for s in own.states}
-        for i in range(min(self.rank, own.size)):
-            found |= {f"L{i}": Slot(""), f"R{i}": Slot(rel.axes.w, per_state=False)}
-        return found | {"bound": one, "lost": one} if own.size else found
+        if not own.size:
+            return found
+        terms = min(self.rank, own.size)
+        left, right = Slot("", terms=terms), Slot(rel.axes.w, per_state=False, terms=terms)
+        return found | {"L": left, "R": right, "bound": one, "lost": one}
 
     def advance(self, rel: RelationView, e: Traces) -> Traces:
-        own, rank = Owned(rel), sum(name.startswith("L") for name in e)
+        own = Owned(rel)
         kept, rest = own.split({s: e[f"S.{s}"] for s in own.states})
         new: dict[str, Any] = {f"S.{s}": e[f"S.{s}"] * 0.0 for s in own.states}
         new |= {f"S.{s}": x for s, x in kept.items()}
         if not own.size:
             return new
-        matrix = own.flat(rest)
-        for i in range(rank):
-            # Of states whose influence stays at its own position nothing is kept in products.
-            column = own.flat_states(rel.D @ Vec({s: e[f"L{i}"].entries[s] for s in own.wide}))
-            matrix = ops.add(matrix, ops.contract(column, own.flat_weight(e[f"R{i}"]), "n,w->nw"))
+        # Of states whose influence stays at its own position nothing is kept in products.
+        moved = own.flat_states(rel.D @ Vec({s: e["L"].entries[s] for s in own.wide}))
+        low = ops.contract(moved, own.flat_weight(e["R"]), "rn,rw->nw")
+        matrix = ops.add(own.flat(rest), low)
         # Eigenvectors of the Gram matrix are the left singular vectors, the largest last.
-        n = own.size
+        n, rank = own.size, moved.shape[0]
         _, vectors = ops.eigh(ops.contract(matrix, matrix, "nw,mw->nm"))
-        left = ops.slice_(vectors, (0, n - rank), (n, n), (1, 1))
-        right = ops.contract(left, matrix, "nr,nw->rw")
-        gone = ops.sub(matrix, ops.contract(left, right, "nr,rw->nw"))
+        left = ops.permute(ops.slice_(vectors, (0, n - rank), (n, n), (1, 1)), (1, 0))
+        right = ops.contract(left, matrix, "rn,nw->rw")
+        gone = ops.sub(matrix, ops.contract(left, right, "rn,rw->nw"))
         lost = ops.sqrt(ops.reduce_sum(ops.mul(gone, gone), (0, 1)))
-        for i in range(rank):
-            new[f"L{i}"] = own.states_of(_row(ops.permute(left, (1, 0)), rank - 1 - i))
-            new[f"R{i}"] = own.weight_of(_row(right, rank - 1 - i))
         bound = ops.add(ops.mul(own.norm(), e["bound"].array), lost)
         scalar = {"bound": bound, "lost": lost}
-        return new | {n: Named(x, "", rel.axes.frame) for n, x in scalar.items()}
+        new |= {name: Named(x, "", rel.axes.frame) for name, x in scalar.items()}
+        return new | {"L": own.states_of(left), "R": own.weight_of(right)}
 
     def gradient(self, rel: RelationView, e: Traces, ell: Vec) -> Any:
         own, w = Owned(rel), rel.axes.w
         total = own.read({s: e[f"S.{s}"] for s in own.states}, ell)
-        for i in range(sum(name.startswith("L") for name in e)):
-            term = (ell @ e[f"L{i}"] * e[f"R{i}"]).on(w)
-            if term is not None:
-                total = term if total is None else total + term
-        return total
-
-
-def _row(x: Tracer, i: int) -> Tracer:
-    n = x.shape[1]
-    found: Tracer = ops.reshape(ops.slice_(x, (i, 0), (i + 1, n), (1, 1)), (n,))
-    return found
+        low = ((ell @ e["L"]) * e["R"]).on(w) if "L" in e else None
+        return total if low is None else low if total is None else total + low

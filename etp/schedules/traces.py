@@ -61,7 +61,7 @@ def relation_traces(
     arrays = []
     for slot, spec in slots.items():
         for state in relation.states if spec.per_state else (None,):
-            shape = tuple(sizes[c] for c in spec.axes)
+            shape = spec.shape(sizes)
             if state is not None and relation.places[state].wide:
                 shape = (*shape, relation.places[state].width)
             type = TensorType(dtype, shape)
@@ -69,7 +69,7 @@ def relation_traces(
             if len(slots) > 1:
                 of = (*of, slot)
             name = ".".join(("e" if len(slots) == 1 else f"e_{slot}", *of[:2]))
-            axes = spec.axes + letters(relation, state)
+            axes = spec.letters + letters(relation, state)
             arrays.append(TraceArray(name, Role("trace", of), type, relation, slot, state, axes))
     return arrays
 
@@ -94,7 +94,7 @@ def read(
     for slot, spec in slots.items():
         mine = {a.state: inputs[a.name] for a in arrays if a.slot == slot}
         by_state = {
-            s: named(cast(x, dtype), spec.axes + letters(relation, s), axes.frame)
+            s: named(cast(x, dtype), spec.letters + letters(relation, s), axes.frame)
             for s, x in mine.items()
         }
         out[slot] = (
@@ -124,7 +124,7 @@ def write(
     for a in arrays:
         value = fitted[a.slot]
         entry = value.entries.get(a.state or "") if isinstance(value, Vec) else value
-        axes = slots[a.slot].axes + letters(relation, a.state)
+        axes = slots[a.slot].letters + letters(relation, a.state)
         out[a.name] = None if entry is None else cast(entry.laid(axes), a.type.dtype)
     return out
 

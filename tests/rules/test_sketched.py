@@ -100,7 +100,7 @@ def _error(sketched, exact, weight):
             continue
         state = name.removeprefix(f"e.{weight}.")
         low = np.einsum(
-            "bp,b...->b...p", sketched[f"e_L0.{weight}.{state}"], sketched[f"e_R0.{weight}.R0"]
+            "brp,br...->b...p", sketched[f"e_L.{weight}.{state}"], sketched[f"e_R.{weight}.R"]
         )
         own = sketched.get(f"e_S.{state}.{weight}.S.{state}")
         rest = m - low
