@@ -34,8 +34,8 @@ def through_states(program: Program) -> Program:
         stack = [last]
         while stack:
             node = stack[-1]
-            behind = [n for x in node.inputs
-                      if (n := program.producers.get(x)) is not None and n not in done]  # fmt: skip
+            made_by = (program.producers.get(x) for x in node.inputs if isinstance(x, Value))
+            behind = [n for n in made_by if n is not None and n not in done]
             if behind:
                 stack += reversed(behind)
                 continue
@@ -173,4 +173,4 @@ def _put_together(x: Tracer, ways: Sequence[Node], held: Sequence[Tracer]) -> Tr
         low[axis], high[axis] = int(row[a]), int(row[z - 1]) + 1
         whole = tuple(high) == array.shape and not low[axis]
         pieces.append(array if whole else ops.slice_(array, low, high, [1] * array.ndim))
-    return pieces[0] if len(pieces) == 1 else ops.concat(pieces, axis)  # type: ignore[no-any-return]
+    return pieces[0] if len(pieces) == 1 else ops.concat(pieces, axis)
