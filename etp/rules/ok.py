@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 from attrs import field, frozen
 
 from etp_ir import ops
+from etp_ir.primitives.index import iota_like
 from etp_ir.tracer import Tracer
 
 from .algebra import Vec
@@ -132,17 +132,13 @@ def rounding(s: Tracer, signs: Tracer) -> Tracer:
     the others, of sum S, are all at most :math:`S/(r - k) = c_i^2`.
     """
     b, q = s.builder, s.size
-    entries = [ops.reshape(ops.slice_(s, (i,), (i + 1,), (1,)), ()) for i in range(q)]
-    kept, before = [], ops.full(b, (), 1.0, s.dtype)
-    for i in range(q):
-        if i < q - 2:
-            rest = reduce(ops.add, entries[i:])
-            large = ops.cast(ops.lt(rest, ops.mul(entries[i], float(q - 1 - i))), s.dtype)
-            before = ops.mul(before, large)
-        else:
-            before = ops.full(b, (), 0.0, s.dtype)
-        kept.append(before)
-    keep = ops.concat([ops.reshape(x, (1,)) for x in kept], 0)
+    row, column = (iota_like(s, (q, q), axis) for axis in (0, 1))
+    onward = ops.cast(ops.le(row, column), s.dtype)
+    rest = ops.contract(onward, s, "ij,j->i")
+    after = ops.sub(ops.reduce_sum(onward, (1,)), 1.0)
+    small = ops.sub(1.0, ops.cast(ops.lt(rest, ops.mul(after, s)), s.dtype))
+    # What comes before all that is small; the last two always are.
+    keep = ops.cast(ops.lt(ops.contract(onward, small, "ij,i->j"), 0.5), s.dtype)
     free = ops.sub(1.0, keep)
     places = ops.sub(float(q - 1), ops.reduce_sum(keep, (0,)))
     total = ops.reduce_sum(ops.mul(free, s), (0,))
