@@ -5,7 +5,8 @@ leak in place of the transition, a product of two filters in place of a trace, m
 layers where there are none. Whether that is so here is no matter of its form. The online step of
 the rule is run beside that of D-RTRL with the same scope, from random states, with random weights,
 inputs, targets and draws. Functions of a step are analytic between their kinks: two that agree at
-random points agree. Beyond kinks that random points do not meet, comparisons are turned over.
+random points agree. Beyond kinks that random points do not meet, comparisons and choices of
+the larger or smaller are turned over.
 """
 
 from __future__ import annotations
@@ -139,12 +140,13 @@ def _influence(world: _World) -> Program | None:
 
 
 def _worlds(world: _World) -> Iterator[_World]:
-    """Yield the model, and itself with other outcomes of its comparisons if it has any."""
+    """Yield the model, and itself with other outcomes of its comparisons and kinks if any."""
     yield world
-    program = flagged(world.program)
-    if program is not None:
-        other = analyse(program, world.constants, scope=world.scope, tail=world.tail)
-        yield evolve(world, structure=other)
+    for kinks in (False, True):
+        program = flagged(world.program, kinks=kinks)
+        if program is not None:
+            other = analyse(program, world.constants, scope=world.scope, tail=world.tail)
+            yield evolve(world, structure=other)
 
 
 def _effort(program: Program) -> int:

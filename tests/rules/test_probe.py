@@ -30,9 +30,9 @@ class Switched(etp.Module):
         return etp.matmul(self.h.value, self.out)
 
 
-def status(leak: Callable[[Any, Any], Any]) -> str:
+def status(leak: Any, kind: type[etp.Module] = Switched) -> str:
     x, y = data(1, 1)
-    made = etp.compile(Switched(leak), "ottt(0.5)", "mse", backend="numpy", dtype="float64",
+    made = etp.compile(kind(leak), "ottt(0.5)", "mse", backend="numpy", dtype="float64",
                        example=(x[0, 0], y[0, 0]))  # fmt: skip
     return made.report().parameters["w"].status
 
@@ -48,6 +48,31 @@ def test_a_leak_that_changes_rarely_is_not_shared(leak: Any) -> None:
     assert status(leak) == "approximate"
 
 
+class Clipped(Switched):
+    """The layer, what it holds bent where random data never is."""
+
+    def __call__(self, x: Any) -> Any:
+        self.h.value = self.leak(0.5 * self.h.value) + etp.matmul(x, self.w)
+        return etp.matmul(self.h.value, self.out)
+
+
+BENT = {
+    "clip": lambda h: xp.clip(h, -200.0, 200.0),
+    "maximum": lambda h: xp.maximum(h, -1e4),
+    "of all": lambda h: xp.max(xp.stack([h, xp.full((3,), -1e4)]), axis=0),
+    "relu": lambda h: xp.maximum(h + 1e4, 0.0) - 1e4,
+    "absolute": lambda h: xp.abs(h + 1e4) - 1e4,
+    "sign": lambda h: h * xp.sign(h + 1e4),
+}
+
+
+@pytest.mark.parametrize("bend", BENT)
+def test_kinks_that_no_random_state_comes_to_are_met(bend: str) -> None:
+    assert status(BENT[bend], Clipped) == "approximate"
+    assert status(lambda h: h, Clipped) == "exact"
+
+
 def test_comparisons_beside_the_transition_change_no_status() -> None:
     assert status(lambda clock, x: 0.5) == "exact"
     assert status(lambda clock, x: xp.where(xp.equal(x[1], 1.0), 0.5, 0.5 + 0.0 * x[1])) == "exact"
+    assert status(lambda clock, x: 0.5 + 0.0 * xp.maximum(x[1], 0.0)) == "exact"
