@@ -388,11 +388,13 @@ def _check_signature(model: Module, x: Any) -> None:
     signature = inspect.signature(type(model).__call__)
     try:
         signature.bind(model, x)
+        if isinstance(x, Mapping) and not x.keys().isdisjoint([*signature.parameters][2:]):
+            raise TypeError  # their arguments would be left out
     except TypeError:
         raise ModelError(
             compose(
                 f"{type(model).__name__}.__call__{signature} must take one argument after self, "
                 "the input of one step",
-                where=f"at {_place(model)}", how="pass several inputs as a dict or a tuple",
+                where=f"at {_place(model)}", how="pass a dict or a tuple, and take each out of it",
             )
         ) from None  # fmt: skip

@@ -69,6 +69,8 @@ class Builder:
             return self._constants[id(array)][1]
         if self._write is not None:
             return self._write(array)
+        if isinstance(array, dict):
+            raise no_array(array)
         hint = self.constant_names.get(id(array), hint)
         data = np.asarray(array)
         if type_of(data).dtype.is_float:
@@ -184,3 +186,14 @@ def located(what: str, primitive: str, inputs: Sequence[Operand], source: Source
     if source is not None:
         where += f"\ntraced at {source}"
     return compose(what, where=where)
+
+
+def no_array(x: dict[Any, Any]) -> TypeRuleError:
+    """Return the error that a dict stands where an array has to, with the user's line."""
+    source = user_source()
+    keys = ", ".join(map(repr, x))
+    how = f"take an array out of it, as in inputs[{next(iter(x))!r}]" if x else "give an array"
+    where = "" if source is None else f"at {source}"
+    return TypeRuleError(
+        compose(f"a dict of {keys or 'nothing'} is no array", where=where, how=how)
+    )

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import ops
-from ..builder import Builder
+from ..builder import Builder, no_array
 from ..core import Literal
 from ..errors import ETPError, NotSupportedError, ShapeError, compose
 from ..source import user_source
@@ -93,6 +93,8 @@ def extension(eager: Callable[..., Any]) -> Callable[[F], F]:
 def _unwrapped(x: Any) -> Any:
     if isinstance(x, (list, tuple)):
         return type(x)(_unwrapped(item) for item in x) if type(x) in (list, tuple) else x
+    if isinstance(x, dict):
+        raise no_array(x)
     return unwrap(x)
 
 
