@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from attrs import evolve
 
 from etp_ir import ops
 from etp_ir.builder import Builder
-from etp_ir.core import Node, Operand, Program, Value
+from etp_ir.core import Node, Operand, Output, Program, Value, freeze
 from etp_ir.primitive import Hole
 from etp_ir.tracer import Tracer, copy_nodes
 
@@ -23,6 +25,8 @@ def through_states(program: Program) -> Program:
     found = _Held(program)
     if not found.again:
         return program
+    program = _once(program, found.ways)
+    found = _Held(program)
     b = Builder(program.name)
     b.inputs = list(program.inputs)
     made: dict[Operand, Operand] = {}
@@ -62,6 +66,25 @@ def through_states(program: Program) -> Program:
         ((made if o.role.kind == "state" else read).get(o.value, o.value), o.role)
         for o in program.outputs
     ])  # fmt: skip
+
+
+def _once(program: Program, ways: Collection[Node]) -> Program:
+    """Return the step with equal rearrangements on the way to different states made once."""
+    seen: dict[Any, Value] = {}
+    same: dict[Operand, Operand] = {}
+    nodes, made = [], {way.output for way in ways}
+    new = {o.value for o in program.outputs_of("state")}
+    for node in program.nodes:
+        node = evolve(node, inputs=tuple(same.get(x, x) for x in node.inputs))
+        if not made.isdisjoint(node.outputs) and node.output not in new:
+            key = (node.primitive, node.inputs, freeze(node.attrs))
+            first = seen.setdefault(key, node.output)
+            if first is not node.output:
+                same[node.output] = first
+                continue
+        nodes.append(node)
+    outputs = tuple(Output(same.get(o.value, o.value), o.role) for o in program.outputs)
+    return Program(program.name, program.inputs, tuple(nodes), outputs)
 
 
 class _Held:

@@ -21,7 +21,7 @@ WAYS: dict[str, Any] = {
     ),
     "in two": (lambda n: [n[:2], n[2:]], lambda a, b: xp.concat([a, b])),
     "backwards in two": (
-        lambda n: (lambda m: [m[:4], xp.reshape(m[4:], (1, 2))])(xp.flip(n)),
+        lambda n: [xp.flip(n)[:4], xp.reshape(xp.flip(n)[4:], (1, 2))],
         lambda a, b: xp.flip(xp.concat([a, xp.reshape(b, (2,))])),
     ),
     "by turns": (
