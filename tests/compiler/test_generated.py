@@ -5,6 +5,7 @@ A failure prints the recipe of the smallest model found; put it into `FOUND` to 
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore::etp.CompilationWarning")
 LENGTH, BATCH = 4, 2
 X, Y = data(LENGTH, BATCH, seed=5)
 SCOPES = ("coupled", "sparse_n(2)", "layered", "full")
-BLOCKS, DRAWS = 6, 210
+# Of a longer search: ETP_DRAWS=210 pytest -m slow, with this file.
+BLOCKS, DRAWS = 6, int(os.environ.get("ETP_DRAWS", "40"))
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 # Windows and pairs of schedules that a draw is held against.
