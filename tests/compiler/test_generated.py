@@ -25,7 +25,7 @@ LENGTH, BATCH = 4, 2
 X, Y = data(LENGTH, BATCH, seed=5)
 SCOPES = ("coupled", "sparse_n(2)", "layered", "full")
 # Of a longer search: ETP_DRAWS=210 pytest -m slow, with this file.
-BLOCKS, DRAWS = 6, int(os.environ.get("ETP_DRAWS", "40"))
+BLOCKS, DRAWS = 6, int(os.environ.get("ETP_DRAWS", "20"))
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 # Windows and pairs of schedules that a draw is held against.
