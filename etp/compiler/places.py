@@ -35,10 +35,17 @@ def together(structure: Structure, relation: HiddenParamOpRelation) -> tuple[str
     """Return the states that a relation's products reach, in other groups too.
 
     They are the new values that its learning signals arrive at, the others held fixed: units that
-    are held in two states are no two layers.
+    are held in two states are no two layers. States that come of each other within the step are.
     """
     near = [r for r in structure.relations if not set(r.uses).isdisjoint(relation.uses)]
-    return tuple(dict.fromkeys(n for r in (relation, *near) for n in r.states))
+    mine = [structure.states[n][1] for n in relation.states]
+
+    def apart(name: str) -> bool:
+        other, leads = structure.states[name][1], structure.dependence.leads
+        return any(leads(x, other) or leads(other, x) for x in mine)
+
+    others = [n for r in near for n in r.states if n not in relation.states and not apart(n)]
+    return (*relation.states, *dict.fromkeys(others))
 
 
 def at_positions(x: Tracer, place: Place) -> Tracer:

@@ -101,3 +101,36 @@ def test_signals_arrive_at_states_in_whatever_shape_they_are_held(way: str, rule
 @pytest.mark.parametrize("rule", ["eprop(0.5)", "ottt(0.5)"])
 def test_signals_arrive_at_units_that_one_state_holds_together(rule: str) -> None:
     same(gradient(Joined, True, rule), gradient(Joined, False, rule))
+
+
+class HeardByTwo(etp.Module):
+    """One product drives two layers, and the first drives the second within the step."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(0)
+        self.w, self.v, self.out = (
+            etp.Param(rng.normal(size=shape)) for shape in ((2, 4), (4, 4), (4, 2))
+        )
+        self.a, self.b = etp.State((4,)), etp.State((4,))
+
+    def __call__(self, x: Any) -> Any:
+        y = etp.matmul(x, self.w)
+        self.a.value = 0.9 * self.a.value + xp.tanh(y)
+        self.b.value = 0.8 * self.b.value + xp.tanh(y + etp.matmul(self.a.value, self.v))
+        return etp.matmul(self.b.value, self.out)
+
+
+def test_layers_that_hear_one_product_are_two_layers() -> None:
+    """What the first owes to the second is not lost because one product leads to both."""
+    x, y = data(6, 2, seed=1)
+
+    def gradient(rule: str, **options: Any) -> np.ndarray:
+        lr = etp.compile(
+            HeardByTwo(), rule, "mse", backend="numpy", dtype="float64", batch_size=2, **options
+        )
+        return np.asarray(lr.grad(x, y)[0]["w"])
+
+    found, exact = gradient("d_rtrl", window=1), gradient("bptt")
+    assert np.abs(found - exact).max() > 1e-2
+    np.testing.assert_allclose(gradient("d_rtrl", window=0), found, rtol=1e-9)
+    np.testing.assert_allclose(gradient("d_rtrl", window=0, scope="layered"), exact, rtol=1e-9)
