@@ -36,6 +36,8 @@ models = pytest.mark.parametrize(
 )
 
 
+# Roots of small singular values magnify what rounding leaves of them.
+ROUNDED = {"ok": 1e-6}
 # Those that need units which act on each other, which "two_states" has not.
 BETWEEN_UNITS = {"mdgl", "mod_prop"}
 
@@ -91,7 +93,7 @@ def test_backends_agree(rule: str, model: str) -> None:
     jax = pytest.importorskip("jax")
     with jax.enable_x64(True):
         got = gradient(learner(rule, model, backend="jax"))
-    near(got, gradient(learner(rule, model)), 1e-9)
+    near(got, gradient(learner(rule, model)), ROUNDED.get(rule, 1e-9))
 
 
 @some_online
