@@ -162,4 +162,5 @@ def bound(takes: Signature, what: str, args: Any, named: Any) -> None:
     except TypeError as error:
         plain = [p.replace(annotation=p.empty) for p in takes.parameters.values()]
         names = str(takes.replace(parameters=plain, return_annotation=Signature.empty))
+        names = names.replace("=NOTHING", "=...")  # attrs: a default that is made anew each time
         raise mistake(ModelError, f"{what}: {error}", f"it takes {names}") from None
