@@ -11,13 +11,12 @@ the larger or smaller are turned over.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-from attrs import Factory, define, evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from etp_ir.builder import Builder
 from etp_ir.core import Input, Program, Role
@@ -28,7 +27,6 @@ from etp_ir.tracer import Tracer, operand
 from etp_ir.types import BOOL, F64, U32, TensorType
 
 from ..compiler.report import cost
-from ..compiler.scope import Scope
 from ..compiler.structure import Structure, analyse
 from ..keys import SEQUENCE
 from ..rules.base import LearningRule
@@ -51,6 +49,11 @@ DEAD = 1e-6
 # beside them, a probe would cost more than it tells.
 LARGEST, LONGEST, CALL, OFTEN = 2_000_000, 50_000_000, 5_000, 30
 Array = np.ndarray[Any, Any]
+_T = TypeVar("_T")
+# What was found of so many models and rules.
+MANY = 64
+_ANSWERS: dict[Hashable, frozenset[str] | None] = {}
+_INFLUENCES: dict[Hashable, Program | None] = {}
 
 
 def _digest(arrays: Mapping[str, Any]) -> bytes:
@@ -63,25 +66,30 @@ def _digest(arrays: Mapping[str, Any]) -> bytes:
     return found.digest()
 
 
-@frozen
+@frozen(eq=False)
 class _World:
     """A model as rules meet it."""
 
-    structure: Structure = field(eq=False)
-    constants: Mapping[str, Any] = field(eq=_digest)
+    structure: Structure
+    constants: Mapping[str, Any]
     window: int
-    program: Program = field(init=False, default=Factory(lambda w: w.structure.program, True))
-    scope: Scope = field(init=False, default=Factory(lambda w: w.structure.scope, True))
-    tail: str = field(init=False, default=Factory(lambda w: w.structure.tail, True))
+
+    @property
+    def key(self) -> Hashable:
+        """What is equal for equal models, and holds none of their arrays."""
+        s = self.structure
+        return s.program, s.scope, s.tail, self.window, _digest(self.constants)
 
 
-@frozen
-class _Question:
-    """What is to be found out; equal where the answer is."""
-
-    world: _World
-    rule: LearningRule
-    params: Mapping[str, Any] = field(eq=_digest)
+def _remembered(found: dict[Hashable, _T], key: Hashable, find: Callable[[], _T]) -> _T:
+    """Return what was found for a key before, or find it."""
+    if key in found:
+        return found[key]
+    new = find()
+    if len(found) >= MANY:
+        del found[next(iter(found))]
+    found[key] = new
+    return new
 
 
 def coinciding(
@@ -100,22 +108,24 @@ def coinciding(
     frozenset or None
         None if the model is too large to be tried.
     """
-    question = _Question(_World(structure, constants, min(window, 1)), rule, params)
+    world = _World(structure, constants, min(window, 1))
+    key = (world.key, rule, _digest(params))
     try:
-        hash(question)
+        hash(key)
     except TypeError:  # a rule that holds what cannot be compared
-        return _answer.__wrapped__(question)
-    return _answer(question)
+        return _answer(world, rule, params)
+    return _remembered(_ANSWERS, key, lambda: _answer(world, rule, params))
 
 
-@lru_cache(maxsize=64)
-def _answer(asked: _Question) -> frozenset[str] | None:
+def _answer(
+    asked: _World, rule: LearningRule, params: Mapping[str, Any]
+) -> frozenset[str] | None:  # fmt: skip
     live: set[str] = set()
-    same = {p.name for p in asked.world.program.inputs_of("param")}
-    for world in _worlds(asked.world):
+    same = {p.name for p in asked.structure.program.inputs_of("param")}
+    for world in _worlds(asked):
         if not same:
             break
-        steps = Steps(world.structure, asked.rule, world.window, "probe")
+        steps = Steps(world.structure, rule, world.window, "probe")
         programs = [p for p in (_step(steps), _influence(world)) if p is not None]
         if len(programs) < 2 or sum(map(_effort, programs)) > LONGEST:
             return None
@@ -123,8 +133,8 @@ def _answer(asked: _Question) -> frozenset[str] | None:
         for point in range(len(SCALES)):
             found = _tried(steps, programs, point, world.constants, {}, tolerance)
             if not found.finite:
-                found = _tried(steps, programs, point, world.constants, asked.params, tolerance)
-            if not found.finite and (point or world is not asked.world):
+                found = _tried(steps, programs, point, world.constants, params, tolerance)
+            if not found.finite and (point or world is not asked):
                 continue  # beyond what the model was made for
             live |= found.live
             same -= found.different
@@ -133,19 +143,24 @@ def _answer(asked: _Question) -> frozenset[str] | None:
     return frozenset(same & live)
 
 
-@lru_cache(maxsize=64)
 def _influence(world: _World) -> Program | None:
     """Return the step of D-RTRL."""
-    return _step(Steps(world.structure, resolve("d_rtrl"), world.window, "probe"))
+    d_rtrl = resolve("d_rtrl")
+    return _remembered(
+        _INFLUENCES, world.key,
+        lambda: _step(Steps(world.structure, d_rtrl, world.window, "probe")),
+    )  # fmt: skip
 
 
 def _worlds(world: _World) -> Iterator[_World]:
     """Yield the model, and itself with other outcomes of its comparisons and kinks if any."""
     yield world
     for kinks in (False, True):
-        program = flagged(world.program, kinks=kinks)
+        program = flagged(world.structure.program, kinks=kinks)
         if program is not None:
-            other = analyse(program, world.constants, scope=world.scope, tail=world.tail)
+            other = analyse(
+                program, world.constants, scope=world.structure.scope, tail=world.structure.tail
+            )
             yield evolve(world, structure=other)
 
 

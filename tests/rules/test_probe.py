@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import etp
 from etp import xp
+from etp.schedules import probe
 from tests.models import data
 
 LEAKS = np.array([0.5, 0.5, 0.5, 0.9])
@@ -76,3 +78,23 @@ def test_comparisons_beside_the_transition_change_no_status() -> None:
     assert status(lambda clock, x: 0.5) == "exact"
     assert status(lambda clock, x: xp.where(xp.equal(x[1], 1.0), 0.5, 0.5 + 0.0 * x[1])) == "exact"
     assert status(lambda clock, x: 0.5 + 0.0 * xp.maximum(x[1], 0.0)) == "exact"
+
+
+def test_what_a_probe_found_is_kept_without_the_arrays_of_the_model() -> None:
+    x, y = data(1, 1)
+    made = etp.compile(Clipped(lambda h: 0.9 * h), "ottt(0.45)", "mse", example=(x[0, 0], y[0, 0]))
+    compiled = made.engine.last()[0]
+    params = {n: np.array(p) for n, p in made.params.items()}
+    held = [weakref.ref(p) for p in params.values()]
+
+    def found() -> Any:
+        return probe.coinciding(
+            compiled.structure, made.options.rule, 0, compiled.loss.constants, params
+        )
+
+    first, size = found(), len(probe._ANSWERS)
+    assert first == {"w", "out"}
+    assert found() is first
+    assert len(probe._ANSWERS) == size
+    params.clear()
+    assert not any(p() is not None for p in held)
