@@ -11,6 +11,7 @@ import pytest
 
 import etp
 from etp import xp
+from etp.rules import PER_WEIGHT, TraceRule
 from etp.schedules import probe
 from tests.models import data
 
@@ -98,3 +99,33 @@ def test_what_a_probe_found_is_kept_without_the_arrays_of_the_model() -> None:
     assert len(probe._ANSWERS) == size
     params.clear()
     assert not any(p() is not None for p in held)
+
+
+class Slowed(TraceRule):
+    """A rule without attrs, whose factor can be set."""
+
+    name = "slowed"
+    default_window = 0
+    traces = {"e": PER_WEIGHT}
+
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def advance(self, rel: Any, e: Any) -> Any:
+        return {"e": self.factor * (rel.D @ e["e"]) + rel.u * rel.x}
+
+    def gradient(self, rel: Any, e: Any, ell: Any) -> Any:
+        return ell @ e["e"]
+
+
+def test_a_rule_that_is_changed_is_tried_again() -> None:
+    x, y = data(1, 1)
+    rule = Slowed(1.0)
+
+    def status() -> str:
+        made = etp.compile(Clipped(lambda h: h), rule, "mse", example=(x[0, 0], y[0, 0]))
+        return made.report().parameters["w"].status
+
+    assert status() == "exact"
+    rule.factor = 0.5
+    assert status() == "approximate"
