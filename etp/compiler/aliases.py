@@ -93,7 +93,7 @@ class _Held:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.order = {node: k for k, node in enumerate(program.nodes)}
-        self.new = {o.value for o in program.outputs_of("state")}
+        self.new = _carried(program)
         self.ways: set[Node] = set()
         self.ready: dict[Node, int] = {}
         self.uses: dict[Value, list[Node]] = {}
@@ -156,6 +156,14 @@ class _Held:
         of = [Hole(x.type) if i == at else Tracer(b, x) for i, x in enumerate(node.inputs)]  # type: ignore[arg-type]
         undone: Tracer = node.primitive.transpose(held, of, **node.attrs)[at]
         return undone
+
+
+def _carried(program: Program) -> set[Operand]:
+    """Return the new values of states that a step reads: no signal arrives at others."""
+    read: set[Operand] = {x for node in program.nodes for x in node.inputs}
+    read |= {o.value for o in program.outputs}
+    old = {p.name for p in program.inputs_of("state") if p.value in read}
+    return {o.value for o in program.outputs_of("state") if o.role.of[0] in old}
 
 
 def _rearranges(node: Node) -> bool:

@@ -103,6 +103,21 @@ def test_signals_arrive_at_units_that_one_state_holds_together(rule: str) -> Non
     same(gradient(Joined, True, rule), gradient(Joined, False, rule))
 
 
+class Recorded(Held):
+    """The units of the first layer are written down besides, where nothing reads them."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__(way)
+        self.parts, parts = (lambda n: [xp.reshape(n, (3, 2)), *parts(n)]), self.parts
+        self.whole, whole = (lambda _, *held: whole(*held)), self.whole
+        self.held = [etp.State((3, 2)), *self.held]
+
+
+@pytest.mark.parametrize("rule", ["eprop(0.5)", "ottt(0.5)"])
+def test_signals_do_not_arrive_at_what_is_only_written_down(rule: str) -> None:
+    same(gradient(Recorded, "turned", rule), gradient(Held, "as they are", rule))
+
+
 class HeardByTwo(etp.Module):
     """One product drives two layers, and the first drives the second within the step."""
 
