@@ -9,6 +9,7 @@ import numpy as np
 
 from etp_ir import ops
 from etp_ir.builder import Builder
+from etp_ir.core import Operand, Program, Value
 from etp_ir.primitive import get
 from etp_ir.tracer import Tracer
 from etp_ir.types import TensorType
@@ -32,20 +33,26 @@ def at_places(relation: HiddenParamOpRelation, arrays: Mapping[str, Tracer]) -> 
 
 
 def together(structure: Structure, relation: HiddenParamOpRelation) -> tuple[str, ...]:
-    """Return the states that a relation's products reach, in other groups too.
+    """Return the states that hold the units which a relation's products reach.
 
-    They are the new values that its learning signals arrive at, the others held fixed: units that
-    are held in two states are no two layers. States that come of each other within the step are.
+    They are the new values that its learning signals arrive at, the others held fixed. Units of one
+    value that are held in two states are no two layers, though they are two groups.
     """
+    new = {n: _origin(structure.program, after) for n, (_, after) in structure.states.items()}
+    mine = {new[n] for n in relation.states}
     near = [r for r in structure.relations if not set(r.uses).isdisjoint(relation.uses)]
-    mine = [structure.states[n][1] for n in relation.states]
+    others = [n for r in near for n in r.states if new[n] in mine]
+    return tuple(dict.fromkeys((*relation.states, *others)))
 
-    def apart(name: str) -> bool:
-        other, leads = structure.states[name][1], structure.dependence.leads
-        return any(leads(x, other) or leads(other, x) for x in mine)
 
-    others = [n for r in near for n in r.states if n not in relation.states and not apart(n)]
-    return (*relation.states, *dict.fromkeys(others))
+def _origin(program: Program, value: Operand) -> Operand:
+    """Return what a value is a part or a rearrangement of."""
+    while isinstance(value, Value):
+        node = program.producers.get(value)
+        if node is None or node.primitive.positions != "structural" or len(node.inputs) != 1:
+            break
+        value = node.inputs[0]
+    return value
 
 
 def at_positions(x: Tracer, place: Place) -> Tracer:
