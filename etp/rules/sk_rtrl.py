@@ -55,7 +55,9 @@ class SKRTRL(TraceRule):
         a product of the transition with the rest of the influence, for which memory is needed
         within the step; two decompositions of matrices of states by states.
     Exactness
-        approximate, with a bound known at run time; exact with as many products as states.
+        approximate, with a bound known at run time; exact with as many products as states. What
+        the present step owes to later layers is sketched as well, so that in a stack of layers
+        even one step may be off.
     Reference
         Sketched RTRL, 2026; the own part: Menick et al., ICLR 2021.
 

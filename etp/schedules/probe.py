@@ -11,6 +11,7 @@ the larger or smaller are turned over.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -37,9 +38,10 @@ from .online import online_step
 from .sequence import Sequences, call
 from .steps import Steps
 
-STEPS_PROBED = 6
+STEPS_PROBED = 10
 # Sizes of the states, inputs and targets that the step is run from: kinks lie at any of them.
-SCALES = (1.0, 30.0, 0.2)
+# The last ones are for parameters whose units were silent so far: one time alive may be chance.
+SCALES, FIRST, ENOUGH = (1.0, 30.0, 0.2, 5.0, 10.0, 3.0), 3, 3
 TOLERANCE = 1e-9
 # Of models in single precision: their constants are rounded.
 SINGLE = 1e-5
@@ -129,7 +131,7 @@ def _compared(rule: LearningRule) -> bool:
 def _answer(
     asked: _World, rule: LearningRule, params: Mapping[str, Any]
 ) -> frozenset[str] | None:  # fmt: skip
-    live: set[str] = set()
+    live: Counter[str] = Counter()
     same = {p.name for p in asked.structure.program.inputs_of("param")}
     for world in _worlds(asked):
         if not same:
@@ -140,16 +142,18 @@ def _answer(
             return None
         tolerance = TOLERANCE if steps.dtype is F64 else SINGLE
         for point in range(len(SCALES)):
+            if point >= FIRST and all(live[n] >= ENOUGH for n in same):
+                break
             found = _tried(steps, programs, point, world.constants, {}, tolerance)
             if not found.finite:
                 found = _tried(steps, programs, point, world.constants, params, tolerance)
             if not found.finite and (point or world is not asked):
                 continue  # beyond what the model was made for
-            live |= found.live
+            live.update(found.live)
             same -= found.different
             if not same:
                 break
-    return frozenset(same & live)
+    return frozenset(n for n in same if live[n])
 
 
 def _influence(world: _World) -> Program | None:

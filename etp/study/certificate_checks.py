@@ -249,9 +249,12 @@ def all_backends(trial: Trial) -> Findings:
         yield _not_asked("no other backend runs here")
         return
     single = trial.gradient(dtype="float32")
+    # A rule that divides small differences by small numbers, as node perturbation does, magnifies
+    # rounding: no backend is much nearer to another than single precision is to double.
+    rounding = deviation(single, trial.gradient(dtype="float64"))
     for name in others:
         got = trial.gradient(dtype="float32", backend=name)
-        yield _below(name, deviation(got, single), SAME32)
+        yield _below(name, deviation(got, single), max(SAME32, 10 * rounding))
 
 
 # -- batches --------------------------------------------------------------------------------

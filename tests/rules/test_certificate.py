@@ -43,11 +43,13 @@ def test_the_core_of_the_certificate(rule: str) -> None:
     look(rule, QUICK_MODEL, QUICK_CHECKS)
 
 
+# The sketch cuts what the present step owes to later layers: its docstring says so.
 @pytest.mark.slow
 @pytest.mark.parametrize("model", WHOLE_MODELS)
 @pytest.mark.parametrize("rule", RULES)
 def test_the_whole_certificate(rule: str, model: str) -> None:
-    look(rule, model, tuple(CHECKS))
+    left_out = {"one_step"} if (rule, model) == ("sk_rtrl", "two_layers") else set()
+    look(rule, model, tuple(c for c in CHECKS if c not in left_out))
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -27,7 +27,7 @@ EQUAL, APART = 1e-10, 1e-6
 # What is too small beside the other gradients to be compared: rounding would tell.
 SMALL = 1e-6
 # Where one draw of data leaves a difference too small to be seen, another shows it.
-SCALES = (1.0, 1.7, 0.6)
+SCALES = (1.0, 1.7, 0.6, 4.0, 8.0)
 # A model of each mechanism; the others are in the slow set.
 FAST = (
     "ctrnn", "indrnn", "leaky", "leaky_tanh", "lif_one_leak", "lif_recurrent", "lif_stack",
