@@ -111,9 +111,9 @@ def coinciding(
         None if the model is too large to be tried.
     """
     world = _World(structure, constants, min(window, 1))
-    key = (world.key, rule, _digest(params))
     if not _compared(rule):
         return _answer(world, rule, params)
+    key = (world.key, rule, _digest(params))
     return _remembered(_ANSWERS, key, lambda: _answer(world, rule, params))
 
 
